@@ -1,0 +1,12 @@
+//! The decisions of the agent, seen from outside: events in, effects applied to a model of the datapath.
+
+mod affinity;
+#[cfg(feature = "planted-defects")]
+mod defects;
+mod export;
+mod merge;
+mod mesh;
+mod ports;
+mod properties;
+mod recorded;
+mod release;

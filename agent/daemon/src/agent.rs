@@ -1,0 +1,279 @@
+//! The one task that owns what the agent knows and what is in the maps.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant as Clock},
+};
+
+use anyhow::Context as _;
+use mesh_core::{Effect, Event, State};
+use mesh_datapath::{Datapath, DatapathError};
+use mesh_k8s::LocalEvent;
+use mesh_kvstore::{ClusterIds, RemoteCluster, RemoteEvent, RemoteOptions};
+use mesh_types::{ClusterName, FrontendAddress};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_stream::{StreamExt as _, StreamMap, wrappers::ReceiverStream};
+
+use crate::{
+    local,
+    mesh_directory::{FileChange, MeshDirectory},
+    notify,
+    status::{AgentStatus, Health},
+};
+
+/// How long restored map entries wait for remote clusters before they are judged without them; Cilium's
+/// `--clustermesh-sync-timeout`.
+const INIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a map write that failed is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A question about the agent's status, with the place for the answer.
+pub(crate) type StatusRequest = oneshot::Sender<AgentStatus>;
+
+/// Where events come from.
+pub(crate) struct Inputs {
+    /// Our own cluster's API.
+    pub(crate) local: mpsc::Receiver<LocalEvent>,
+    /// The directory of remote clusters, if the node is in a mesh.
+    pub(crate) directory: Option<MeshDirectory>,
+    /// Questions.
+    pub(crate) status: mpsc::Receiver<StatusRequest>,
+}
+
+/// What the task owns.
+pub(crate) struct Agent<D> {
+    state: State,
+    datapath: D,
+    ids: ClusterIds,
+    clusters: BTreeMap<ClusterName, RemoteCluster>,
+    /// Each cluster's events, taken away with the cluster, so that none comes after its removal.
+    remote: StreamMap<ClusterName, ReceiverStream<RemoteEvent>>,
+    /// Effects that failed, by frontend.
+    failed: BTreeMap<FrontendAddress, Effect>,
+    /// A prune that failed.
+    failed_prune: Option<Effect>,
+    last_error: Option<String>,
+}
+
+impl<D: Datapath> Agent<D> {
+    /// An agent that knows nothing yet.
+    pub(crate) fn new(state: State, datapath: D, ids: ClusterIds) -> Self {
+        Self {
+            state,
+            datapath,
+            ids,
+            clusters: BTreeMap::new(),
+            remote: StreamMap::new(),
+            failed: BTreeMap::new(),
+            failed_prune: None,
+            last_error: None,
+        }
+    }
+
+    /// Works for ever; ends only with an error.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) -> anyhow::Result<std::convert::Infallible> {
+        // Before anything else: the core must know which clusters to wait for.
+        self.scan(inputs.directory.as_mut())?;
+        let mut init_timeout = Some(Instant::now() + INIT_TIMEOUT);
+        let mut retry = retry_interval();
+        loop {
+            tokio::select! {
+                biased;
+                event = inputs.local.recv() => {
+                    let event = event.context("the watch of the Kubernetes API ended")?;
+                    let synced = event == LocalEvent::Synced;
+                    self.step(local::event(event));
+                    if synced {
+                        tracing::info!("local services are known, the agent is ready");
+                        notify::ready();
+                    }
+                }
+                Some((cluster, event)) = self.remote.next() => self.remote_event(cluster, event),
+                touched = touched(inputs.directory.as_ref()) => {
+                    touched.context("failed to watch the directory of remote clusters")?;
+                    if let Err(error) = self.scan(inputs.directory.as_mut()) {
+                        tracing::warn!(error = format!("{error:#}"), "remote clusters stay as they are");
+                    }
+                }
+                request = inputs.status.recv() => {
+                    let request = request.context("the status server ended")?;
+                    // Whoever asked may have gone away.
+                    drop(request.send(self.status()));
+                }
+                () = until(init_timeout) => {
+                    init_timeout = None;
+                    if self.state.waiting() {
+                        tracing::warn!(after = ?INIT_TIMEOUT, "going on without remote clusters that are not ready");
+                    }
+                    self.step(Event::InitTimeout);
+                }
+                _ = retry.tick(), if !self.failed.is_empty() || self.failed_prune.is_some() => self.retry(),
+            }
+        }
+    }
+
+    fn remote_event(&mut self, cluster: ClusterName, event: RemoteEvent) {
+        self.step(match event {
+            RemoteEvent::Service { cluster_id, key, service } => {
+                Event::RemoteService { cluster, cluster_id, key, service: service.map(|service| *service) }
+            }
+            RemoteEvent::Synced => Event::RemoteSynced { cluster },
+        });
+    }
+
+    /// Follows the directory of remote clusters.
+    fn scan(&mut self, directory: Option<&mut MeshDirectory>) -> anyhow::Result<()> {
+        let Some(directory) = directory else { return Ok(()) };
+        for change in directory.scan()? {
+            match change {
+                FileChange::Added { cluster, path } => self.add(cluster, path),
+                FileChange::Changed { cluster } => {
+                    if let Some(remote) = self.clusters.get(&cluster) {
+                        remote.reconnect();
+                    }
+                }
+                FileChange::Removed { cluster } => {
+                    tracing::info!(%cluster, "remote cluster removed");
+                    self.clusters.remove(&cluster);
+                    self.remote.remove(&cluster);
+                    self.step(Event::RemoteRemoved { cluster });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, cluster: ClusterName, config: PathBuf) {
+        tracing::info!(%cluster, "remote cluster added");
+        self.step(Event::RemoteAdded { cluster: cluster.clone() });
+        let options = RemoteOptions { cluster: cluster.clone(), config, ids: self.ids.clone() };
+        let (remote, events) = RemoteCluster::spawn(options);
+        self.clusters.insert(cluster.clone(), remote);
+        self.remote.insert(cluster, ReceiverStream::new(events));
+    }
+
+    /// An event's whole way: into the core, and what comes out of it into the maps.
+    fn step(&mut self, event: Event) {
+        for effect in self.state.step(event) {
+            self.apply(effect);
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        let before = Clock::now();
+        let result = match &effect {
+            Effect::Upsert(frontend) => self.datapath.upsert(frontend),
+            Effect::Delete(address) => self.datapath.delete(address),
+            Effect::Prune(keep) => self.datapath.prune(keep),
+        };
+        match result {
+            Ok(changed) => {
+                let (frontend, backends) = describe(&effect);
+                tracing::debug!(
+                    frontend,
+                    backends,
+                    written = changed.written,
+                    removed = changed.removed,
+                    took = ?before.elapsed(),
+                    "maps written"
+                );
+                self.succeeded(&effect);
+            }
+            Err(error) => self.keep(effect, &error),
+        }
+    }
+
+    fn succeeded(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Upsert(frontend) => drop(self.failed.remove(&frontend.address)),
+            Effect::Delete(address) => drop(self.failed.remove(address)),
+            Effect::Prune(_) => self.failed_prune = None,
+        }
+        if self.failed.is_empty() && self.failed_prune.is_none() {
+            self.last_error = None;
+        }
+    }
+
+    /// Keeps an effect that failed for another try. A later one for the same frontend takes its place.
+    fn keep(&mut self, effect: Effect, error: &DatapathError) {
+        let text = format!("{:#}", ErrorChain(error));
+        tracing::error!(effect = describe(&effect).0, error = text, "Failed to write maps, trying again");
+        self.last_error = Some(text);
+        match &effect {
+            Effect::Upsert(frontend) => {
+                self.failed.insert(frontend.address, effect);
+            }
+            Effect::Delete(address) => {
+                self.failed.insert(*address, effect);
+            }
+            Effect::Prune(_) => self.failed_prune = Some(effect),
+        }
+    }
+
+    fn retry(&mut self) {
+        let failed = std::mem::take(&mut self.failed);
+        for effect in failed.into_values().chain(self.failed_prune.take()) {
+            self.apply(effect);
+        }
+    }
+
+    fn status(&self) -> AgentStatus {
+        let clusters = self.clusters.values().map(RemoteCluster::status).collect();
+        let health = match &self.last_error {
+            Some(error) => Health::Failure(error.clone()),
+            None => Health::Ok,
+        };
+        AgentStatus::new(health, self.state.global_services(), clusters)
+    }
+}
+
+/// What an effect is about, and how many backends it has.
+fn describe(effect: &Effect) -> (String, usize) {
+    match effect {
+        Effect::Upsert(frontend) => (frontend.address.to_string(), frontend.backends.len()),
+        Effect::Delete(address) => (address.to_string(), 0),
+        Effect::Prune(_) => ("all stale ones".to_owned(), 0),
+    }
+}
+
+/// An error and its causes in one line.
+struct ErrorChain<'a>(&'a DatapathError);
+
+impl std::fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = std::error::Error::source(self.0);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+async fn touched(directory: Option<&MeshDirectory>) -> std::io::Result<()> {
+    match directory {
+        Some(directory) => directory.touched().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn retry_interval() -> Interval {
+    let mut retry = interval(RETRY_INTERVAL);
+    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    retry
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! Arguments. Flags and environment variables have the names that Cilium gives them, where it has such a thing.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
+
+/// Where the socket and other run-time files of an agent are.
+const STATE_DIR: &str = "/var/run/mesh-agent";
+/// Where bpffs is mounted.
+const BPF_ROOT: &str = "/sys/fs/bpf";
+
+/// Cluster mesh agent: global services across Kubernetes clusters, in eBPF.
+#[derive(Debug, Parser)]
+#[command(name = "mesh-agent", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent of a node
+    Run(RunOptions),
+    /// Export this cluster's global services to its etcd
+    Apiserver(ApiserverOptions),
+    /// Look into the BPF maps
+    #[command(subcommand)]
+    Bpf(BpfCommand),
+    /// Show which remote clusters are ready
+    Status(StatusOptions),
+    /// Detach the programs and remove all pinned maps and links
+    Cleanup(DatapathOptions),
+}
+
+/// Who we are.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterOptions {
+    /// Name of this cluster
+    #[arg(long, env = "CILIUM_CLUSTER_NAME", value_name = "NAME")]
+    pub(crate) cluster_name: ClusterName,
+    /// ID of this cluster, unique in the mesh
+    #[arg(long, env = "CILIUM_CLUSTER_ID", value_name = "ID")]
+    cluster_id: u16,
+    /// Size of the mesh: 255 or 511
+    #[arg(long, env = "CILIUM_MAX_CONNECTED_CLUSTERS", value_name = "NUMBER", default_value = "255")]
+    max_connected_clusters: u16,
+    /// Kubeconfig file of this cluster
+    #[arg(long, env = "CILIUM_K8S_KUBECONFIG_PATH", value_name = "FILE")]
+    pub(crate) k8s_kubeconfig_path: PathBuf,
+}
+
+impl ClusterOptions {
+    /// Size of the mesh.
+    pub(crate) fn limit(&self) -> anyhow::Result<MaxConnectedClusters> {
+        match self.max_connected_clusters {
+            255 => Ok(MaxConnectedClusters::N255),
+            511 => Ok(MaxConnectedClusters::N511),
+            other => bail!("`--max-connected-clusters` is {other}, must be 255 or 511"),
+        }
+    }
+
+    /// ID of this cluster.
+    pub(crate) fn cluster_id(&self) -> anyhow::Result<ClusterId> {
+        let id = ClusterId::new(self.cluster_id, self.limit()?).context("invalid `--cluster-id`")?;
+        if self.cluster_name.as_str() == "default" {
+            bail!("cannot use default cluster name (default) with option cluster-id");
+        }
+        Ok(id)
+    }
+}
+
+/// Where the datapath is.
+#[derive(Debug, Args)]
+pub(crate) struct DatapathOptions {
+    /// Mount point of bpffs
+    #[arg(long, env = "CILIUM_BPF_ROOT", value_name = "DIR", default_value = BPF_ROOT)]
+    pub(crate) bpf_root: PathBuf,
+    /// The cgroup v2 whose processes are served
+    #[arg(long, env = "CILIUM_CGROUP_ROOT", value_name = "DIR")]
+    pub(crate) cgroup_root: PathBuf,
+}
+
+impl DatapathOptions {
+    /// The same for the datapath.
+    pub(crate) fn options(&self) -> mesh_datapath::Options {
+        mesh_datapath::Options { bpf_root: self.bpf_root.clone(), cgroup_root: self.cgroup_root.clone() }
+    }
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    #[command(flatten)]
+    pub(crate) datapath: DatapathOptions,
+    /// Name of this node
+    #[arg(long, env = "K8S_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: String,
+    /// Directory with one etcd configuration file a remote cluster, named as the cluster; without it there is no mesh
+    #[arg(long, env = "CILIUM_CLUSTERMESH_CONFIG", value_name = "DIR")]
+    pub(crate) clustermesh_config: Option<PathBuf>,
+    /// Directory for run-time files
+    #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
+    pub(crate) state_dir: PathBuf,
+}
+
+/// Options of `apiserver`.
+#[derive(Debug, Args)]
+pub(crate) struct ApiserverOptions {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+    /// Where this cluster's etcd is: `etcd.config=FILE`, a client configuration file
+    #[arg(long, env = "CILIUM_KVSTORE_OPT", value_name = "KEY=VALUE", value_delimiter = ',', required = true)]
+    kvstore_opt: Vec<String>,
+}
+
+impl ApiserverOptions {
+    /// The etcd client configuration file.
+    pub(crate) fn etcd_config(&self) -> anyhow::Result<PathBuf> {
+        let mut file = None;
+        for option in &self.kvstore_opt {
+            match option.split_once('=') {
+                Some(("etcd.config", path)) if !path.is_empty() => file = Some(PathBuf::from(path)),
+                Some((key, _)) => tracing::warn!(key, "option of `--kvstore-opt` is not known and has no effect"),
+                None => bail!("`--kvstore-opt {option}` is not of the form `KEY=VALUE`"),
+            }
+        }
+        file.context("`--kvstore-opt` lacks `etcd.config=FILE`")
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BpfCommand {
+    /// The load balancer
+    #[command(subcommand)]
+    Lb(LbCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LbCommand {
+    /// List frontends and their backends
+    #[command(visible_alias = "ls")]
+    List(LbListOptions),
+}
+
+/// Options of `bpf lb list`.
+#[derive(Debug, Args)]
+pub(crate) struct LbListOptions {
+    /// List frontend entries only
+    #[arg(long, group = "view")]
+    pub(crate) frontends: bool,
+    /// List backend entries only
+    #[arg(long, group = "view")]
+    pub(crate) backends: bool,
+    /// List reverse NAT entries
+    #[arg(long, group = "view")]
+    pub(crate) revnat: bool,
+    /// Format of the output
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    /// Mount point of bpffs
+    #[arg(long, env = "CILIUM_BPF_ROOT", value_name = "DIR", default_value = BPF_ROOT)]
+    pub(crate) bpf_root: PathBuf,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// Show each remote cluster
+    #[arg(long, visible_alias = "all-clusters")]
+    pub(crate) verbose: bool,
+    /// Format of the output
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    /// Directory for run-time files, as given to `run`
+    #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
+    pub(crate) state_dir: PathBuf,
+}
+
+/// A format other than text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// JSON
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Command {
+        Cli::try_parse_from(arguments).expect("valid arguments").command
+    }
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_takes_cilium_flags() {
+        let command = parse(&[
+            "mesh-agent",
+            "run",
+            "--cluster-name",
+            "alpha",
+            "--cluster-id",
+            "1",
+            "--node-name",
+            "alpha-1",
+            "--k8s-kubeconfig-path",
+            "/k",
+            "--clustermesh-config",
+            "/c",
+            "--bpf-root",
+            "/b",
+            "--cgroup-root",
+            "/g",
+            "--state-dir",
+            "/s",
+        ]);
+        let Command::Run(options) = command else { panic!("not `run`: {command:?}") };
+        assert_eq!(options.cluster.cluster_name.as_str(), "alpha");
+        assert_eq!(options.cluster.cluster_id().map(ClusterId::get).ok(), Some(1));
+        assert_eq!(options.clustermesh_config, Some("/c".into()));
+    }
+
+    #[test]
+    fn apiserver_finds_the_etcd_configuration() {
+        let command = parse(&[
+            "mesh-agent",
+            "apiserver",
+            "--cluster-name",
+            "alpha",
+            "--cluster-id",
+            "0",
+            "--k8s-kubeconfig-path",
+            "/k",
+            "--kvstore-opt",
+            "etcd.qps=100,etcd.config=/e",
+        ]);
+        let Command::Apiserver(options) = command else { panic!("not `apiserver`: {command:?}") };
+        assert_eq!(options.etcd_config().ok(), Some("/e".into()));
+        let error = options.cluster.cluster_id().expect_err("0 is reserved");
+        assert_eq!(format!("{error:#}"), "invalid `--cluster-id`: ClusterID 0 is reserved");
+    }
+
+    #[test]
+    fn only_one_view_at_a_time() {
+        assert!(Cli::try_parse_from(["mesh-agent", "bpf", "lb", "list", "--frontends", "--revnat"]).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! The program `mesh-agent`: wires the mesh's parts together and decides nothing itself.
+//!
+//! | subcommand | what |
+//! |---|---|
+//! | `run` | one a node: Kubernetes and remote clusters -> `mesh-core` -> pinned BPF maps |
+//! | `apiserver` | one a cluster: Kubernetes -> `mesh-core` -> the cluster's own etcd |
+//! | `bpf lb list` | what is in the maps, as `cilium-dbg` prints it |
+//! | `status` | which remote clusters are ready |
+//! | `cleanup` | detaches the programs and removes all pins |
+//!
+//! Standard output is data, standard error is the log (`RUST_LOG`).
+
+mod agent;
+mod apiserver;
+mod cleanup;
+mod cli;
+mod defect;
+mod lb;
+mod local;
+mod logging;
+mod mesh_directory;
+mod notify;
+mod run;
+mod runtime;
+mod status;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use defect::Planted;
+
+/// The program, with the arguments and the environment of this process.
+pub fn main() -> ExitCode {
+    run(Cli::parse(), Planted::none())
+}
+
+/// The same program with the defect that the environment variable `MESH_AGENT_DEFECT` names.
+#[cfg(feature = "planted-defects")]
+pub fn main_with_planted_defect() -> ExitCode {
+    match Planted::from_environment() {
+        Ok(planted) => run(Cli::parse(), planted),
+        Err(error) => fail(&error.into()),
+    }
+}
+
+fn run(cli: Cli, planted: Planted) -> ExitCode {
+    logging::start();
+    let result = match cli.command {
+        Command::Run(options) => run::run(&options, planted).map(|()| String::new()),
+        Command::Apiserver(options) => apiserver::run(&options, planted).map(|()| String::new()),
+        Command::Bpf(command) => lb::list(&command),
+        Command::Status(options) => status::print(&options),
+        Command::Cleanup(options) => cleanup::run(&options).map(|()| String::new()),
+    };
+    match result.and_then(|text| print(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a program go to its stderr, whatever `RUST_LOG` says")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,7 @@
+//! `mesh-agent`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mesh_agent::main()
+}

@@ -1,0 +1,150 @@
+//! As much of a Kubernetes API server as `mesh-agent` asks for: lists and watches of Services and EndpointSlices.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// The server; it lives as long as the test's runtime.
+#[derive(Clone)]
+pub(crate) struct Api {
+    address: SocketAddr,
+    store: Arc<Mutex<Store>>,
+}
+
+#[derive(Default)]
+struct Store {
+    version: u64,
+    objects: BTreeMap<(&'static str, String), Value>,
+    watches: Vec<(&'static str, mpsc::UnboundedSender<Bytes>)>,
+}
+
+impl Api {
+    /// Starts one without objects.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let api = Self { address: listener.local_addr().expect("bound"), store: Arc::default() };
+        let server = api.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("accepted");
+                tokio::spawn(server.clone().serve(stream));
+            }
+        });
+        api
+    }
+
+    /// Writes a kubeconfig for it.
+    pub(crate) fn write_kubeconfig(&self, path: &Path) {
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "test", "user": {}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        });
+        fs::write(path, text.to_string()).expect("written");
+    }
+
+    /// Global service `default/web` with the cluster IP `ip`.
+    pub(crate) fn apply_service(&self, ip: &str) {
+        self.apply(
+            "services",
+            "web",
+            json!({
+                "metadata": {"annotations": {"service.cilium.io/global": "true"}},
+                "spec": {"clusterIP": ip, "clusterIPs": [ip], "selector": {"name": "web"},
+                    "ports": [{"port": 80, "targetPort": 80, "protocol": "TCP"}]},
+            }),
+        );
+    }
+
+    /// The only slice of that service, with these ready backends.
+    pub(crate) fn apply_slice(&self, backends: &[&str]) {
+        let endpoints: Vec<Value> =
+            backends.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+        self.apply(
+            "endpointslices",
+            "web-1",
+            json!({
+                "metadata": {"labels": {"kubernetes.io/service-name": "web"}},
+                "addressType": "IPv4", "ports": [{"name": "", "port": 80, "protocol": "TCP"}], "endpoints": endpoints,
+            }),
+        );
+    }
+
+    fn apply(&self, kind: &'static str, name: &str, mut object: Value) {
+        let mut store = self.store();
+        store.version += 1;
+        object["metadata"]["namespace"] = json!("default");
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["resourceVersion"] = json!(store.version.to_string());
+        let known = store.objects.insert((kind, name.to_owned()), object.clone()).is_some();
+        let event = json!({"type": if known { "MODIFIED" } else { "ADDED" }, "object": object});
+        let line = Bytes::from(format!("{event}\n"));
+        store.watches.retain(|(watched, watch)| *watched != kind || watch.send(line.clone()).is_ok());
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().expect("no panic while locked")
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        stream.set_nodelay(true).expect("a socket");
+        let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(self.answer(&request))));
+        // Ends with an error whenever a client goes away in the middle of a watch.
+        drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        let (kind, list, version) = match request.uri().path() {
+            "/api/v1/services" => ("services", "ServiceList", "v1"),
+            "/apis/discovery.k8s.io/v1/endpointslices" => {
+                ("endpointslices", "EndpointSliceList", "discovery.k8s.io/v1")
+            }
+            _ => return response(StatusCode::NOT_FOUND, Full::default().boxed()),
+        };
+        let mut store = self.store();
+        if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            store.watches.push((kind, sender));
+            let frames = stream::unfold(receiver, async |mut receiver| {
+                let line = receiver.recv().await?;
+                Some((Ok(Frame::data(line)), receiver))
+            });
+            return response(StatusCode::OK, StreamBody::new(Box::pin(frames)).boxed());
+        }
+        let items: Vec<&Value> =
+            store.objects.iter().filter(|((of, _), _)| *of == kind).map(|(_, object)| object).collect();
+        let metadata = json!({"resourceVersion": store.version.to_string()});
+        let body = json!({"kind": list, "apiVersion": version, "metadata": metadata, "items": items});
+        response(StatusCode::OK, Full::from(body.to_string()).boxed())
+    }
+}
+
+fn response(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,214 @@
+//! Kubernetes objects, reduced to what the mesh needs. What cannot be understood is left out, as kube-proxy does.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Service, ServicePort as ApiServicePort},
+        discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use mesh_core::{
+    AddressType, LocalEndpoint, LocalService, LocalSlice, SERVICE_NAME_LABEL, ServiceKind, ServicePort, SlicePort,
+    TargetPort,
+};
+use mesh_types::{Protocol, ServiceKey};
+
+/// Kubernetes' default of `sessionAffinityConfig.clientIP.timeoutSeconds`: three hours.
+const SESSION_AFFINITY_TIMEOUT: u64 = 3 * 60 * 60;
+
+/// Reduces a Service.
+pub fn service(object: &Service) -> LocalService {
+    let spec = object.spec.clone().unwrap_or_default();
+    let metadata = &object.metadata;
+    let single = || spec.cluster_ip.iter().cloned().collect();
+    let cluster_ips: Vec<String> = spec.cluster_ips.clone().filter(|ips| !ips.is_empty()).unwrap_or_else(single);
+    let session_affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+        let seconds = config.and_then(|config| config.timeout_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+        Duration::from_secs(seconds.unwrap_or(SESSION_AFFINITY_TIMEOUT))
+    });
+    LocalService {
+        key: ServiceKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default()),
+        // `None` of a headless service is no address.
+        cluster_ips: cluster_ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+        ports: spec.ports.iter().flatten().filter_map(service_port).collect(),
+        session_affinity,
+        annotations: metadata.annotations.clone().unwrap_or_default(),
+        labels: metadata.labels.clone().unwrap_or_default(),
+        selector: spec.selector.clone().unwrap_or_default(),
+        kind: match spec.type_.as_deref() {
+            Some("NodePort") => ServiceKind::NodePort,
+            Some("LoadBalancer") => ServiceKind::LoadBalancer,
+            Some("ExternalName") => ServiceKind::ExternalName,
+            _ => ServiceKind::ClusterIp,
+        },
+    }
+}
+
+fn service_port(port: &ApiServicePort) -> Option<ServicePort> {
+    let number = port_number(port.port)?;
+    Some(ServicePort {
+        name: port.name.clone().unwrap_or_default(),
+        port: number,
+        protocol: protocol(port.protocol.as_deref())?,
+        node_port: port.node_port.and_then(port_number),
+        target: match &port.target_port {
+            Some(IntOrString::String(name)) => TargetPort::Name(name.clone()),
+            Some(IntOrString::Int(target)) => TargetPort::Number(port_number(*target).unwrap_or(number)),
+            None => TargetPort::Number(number),
+        },
+    })
+}
+
+/// Reduces an EndpointSlice.
+pub fn slice(object: &EndpointSlice) -> LocalSlice {
+    let metadata = &object.metadata;
+    LocalSlice {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        service: metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME_LABEL)).cloned(),
+        address_type: match object.address_type.as_str() {
+            "IPv4" => AddressType::Ipv4,
+            "IPv6" => AddressType::Ipv6,
+            _ => AddressType::Fqdn,
+        },
+        ports: object.ports.iter().flatten().filter_map(slice_port).collect(),
+        endpoints: object.endpoints.iter().flatten().map(endpoint).collect(),
+    }
+}
+
+fn slice_port(port: &EndpointPort) -> Option<SlicePort> {
+    Some(SlicePort {
+        name: port.name.clone().unwrap_or_default(),
+        protocol: protocol(port.protocol.as_deref())?,
+        port: port.port.and_then(port_number)?,
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> LocalEndpoint {
+    let conditions = endpoint.conditions.clone().unwrap_or_default();
+    let zones = endpoint.hints.iter().flat_map(|hints| hints.for_zones.iter().flatten());
+    LocalEndpoint {
+        addresses: endpoint.addresses.iter().filter_map(|ip| ip.parse::<Ipv4Addr>().ok()).collect(),
+        ready: conditions.ready,
+        serving: conditions.serving,
+        terminating: conditions.terminating,
+        hostname: endpoint.hostname.clone(),
+        node_name: endpoint.node_name.clone(),
+        zone: endpoint.zone.clone(),
+        hints: zones.map(|zone| zone.name.clone()).collect(),
+    }
+}
+
+/// Absent means TCP.
+fn protocol(name: Option<&str>) -> Option<Protocol> {
+    name.map_or(Some(Protocol::Tcp), |name| name.parse().ok())
+}
+
+fn port_number(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|number| *number != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read_service(value: Value) -> LocalService {
+        service(&serde_json::from_value(value).expect("a Service"))
+    }
+
+    #[test]
+    fn a_service_keeps_what_matters() {
+        let service = read_service(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "namespace": "default", "name": "rebel-base",
+                "annotations": {"service.cilium.io/global": "true"}, "labels": {"a": "b"},
+            },
+            "spec": {
+                "type": "NodePort", "clusterIP": "10.101.0.10", "clusterIPs": ["10.101.0.10", "fd00::10"],
+                "selector": {"name": "rebel-base"},
+                "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 42}},
+                "ports": [
+                    {"port": 80, "nodePort": 31000, "targetPort": 8080, "protocol": "TCP"},
+                    {"name": "dns", "port": 53, "targetPort": "dns", "protocol": "UDP"},
+                    {"name": "odd", "port": 1, "protocol": "QUIC"},
+                ],
+            },
+        }));
+        assert_eq!(service.key, ServiceKey::new("default", "rebel-base"));
+        assert_eq!(service.cluster_ips, [Ipv4Addr::new(10, 101, 0, 10)], "IPv6 is left out");
+        assert_eq!(service.kind, ServiceKind::NodePort);
+        assert_eq!(service.session_affinity, Some(Duration::from_secs(42)));
+        assert_eq!(service.selector["name"], "rebel-base");
+        assert_eq!(service.annotations["service.cilium.io/global"], "true");
+        let web = ServicePort {
+            name: String::new(),
+            port: 80,
+            protocol: Protocol::Tcp,
+            node_port: Some(31000),
+            target: TargetPort::Number(8080),
+        };
+        let dns = ServicePort {
+            name: "dns".into(),
+            port: 53,
+            protocol: Protocol::Udp,
+            node_port: None,
+            target: TargetPort::Name("dns".into()),
+        };
+        assert_eq!(service.ports, [web, dns], "a protocol that we do not know is left out");
+    }
+
+    #[test]
+    fn a_headless_service_has_no_address() {
+        let service = read_service(json!({
+            "metadata": {"namespace": "default", "name": "x"},
+            "spec": {"clusterIP": "None", "clusterIPs": ["None"], "sessionAffinity": "None"},
+        }));
+        assert!(service.cluster_ips.is_empty());
+        assert_eq!(service.session_affinity, None);
+        assert_eq!(service.kind, ServiceKind::ClusterIp);
+    }
+
+    #[test]
+    fn a_single_cluster_ip_is_enough() {
+        let service =
+            read_service(json!({"metadata": {"namespace": "a", "name": "b"}, "spec": {"clusterIP": "10.0.0.1"}}));
+        assert_eq!(service.cluster_ips, [Ipv4Addr::new(10, 0, 0, 1)]);
+    }
+
+    #[test]
+    fn a_slice_keeps_what_matters() {
+        let object = json!({
+            "metadata": {
+                "namespace": "default", "name": "rebel-base-x7", "labels": {"kubernetes.io/service-name": "rebel-base"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "", "protocol": "TCP", "port": 80}, {"name": "all"}],
+            "endpoints": [{
+                "addresses": ["10.1.1.2"], "conditions": {"ready": false, "serving": true, "terminating": true},
+                "nodeName": "alpha-1", "zone": "a", "hints": {"forZones": [{"name": "a"}]}, "hostname": "web-0",
+            }, {"addresses": ["10.1.1.3"]}],
+        });
+        let slice = slice(&serde_json::from_value::<EndpointSlice>(object).expect("an EndpointSlice"));
+        assert_eq!(slice.service.as_deref(), Some("rebel-base"));
+        assert_eq!(slice.address_type, AddressType::Ipv4);
+        assert_eq!(slice.ports, [SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 80 }]);
+        let terminating = LocalEndpoint {
+            addresses: vec![Ipv4Addr::new(10, 1, 1, 2)],
+            ready: Some(false),
+            serving: Some(true),
+            terminating: Some(true),
+            hostname: Some("web-0".into()),
+            node_name: Some("alpha-1".into()),
+            zone: Some("a".into()),
+            hints: vec!["a".into()],
+        };
+        assert_eq!(slice.endpoints[0], terminating);
+        assert_eq!(slice.endpoints[1].ready, None, "an absent condition stays absent");
+    }
+}

@@ -1,0 +1,169 @@
+//! One watched kind of object: which ones are known, and what changes.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::runtime::watcher::Event;
+use mesh_types::ServiceKey;
+
+use crate::{LocalEvent, convert};
+
+/// Label by which another service proxy claims a Service and its slices for itself.
+const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
+/// Namespace and name.
+type Name = (String, String);
+
+/// A kind of object that is watched.
+pub(crate) trait Watched {
+    /// The object's metadata.
+    fn metadata(&self) -> &ObjectMeta;
+    /// The event that tells its value.
+    fn put(&self) -> LocalEvent;
+    /// The event that tells that it is gone.
+    fn deleted(namespace: String, name: String) -> LocalEvent;
+}
+
+impl Watched for Service {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> LocalEvent {
+        let service = convert::service(self);
+        LocalEvent::Service { key: service.key.clone(), service: Some(service) }
+    }
+
+    fn deleted(namespace: String, name: String) -> LocalEvent {
+        LocalEvent::Service { key: ServiceKey { namespace, name }, service: None }
+    }
+}
+
+impl Watched for EndpointSlice {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> LocalEvent {
+        let slice = convert::slice(self);
+        LocalEvent::Slice { namespace: slice.namespace.clone(), name: slice.name.clone(), slice: Some(slice) }
+    }
+
+    fn deleted(namespace: String, name: String) -> LocalEvent {
+        LocalEvent::Slice { namespace, name, slice: None }
+    }
+}
+
+/// The objects of a kind that were told and not taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    known: BTreeSet<Name>,
+    /// Known before the list that is under way, and not seen in it yet.
+    stale: BTreeSet<Name>,
+    listed: bool,
+}
+
+impl Objects {
+    /// Whether a whole list was told at least once.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
+    /// The events that a watch event means. A list that never ends takes nothing back.
+    pub(crate) fn take<K: Watched>(&mut self, event: Event<K>) -> Vec<LocalEvent> {
+        match event {
+            Event::Init => {
+                self.stale = self.known.clone();
+                Vec::new()
+            }
+            Event::InitApply(object) | Event::Apply(object) => self.put(&object).into_iter().collect(),
+            Event::Delete(object) => self.delete::<K>(name(&object)).into_iter().collect(),
+            Event::InitDone => {
+                self.listed = true;
+                let stale = std::mem::take(&mut self.stale);
+                stale.into_iter().filter_map(|name| self.delete::<K>(name)).collect()
+            }
+        }
+    }
+
+    fn put<K: Watched>(&mut self, object: &K) -> Option<LocalEvent> {
+        let name = name(object);
+        let labels = object.metadata().labels.as_ref();
+        if labels.is_some_and(|labels| labels.contains_key(OTHER_PROXY_LABEL)) {
+            return self.delete::<K>(name);
+        }
+        self.stale.remove(&name);
+        self.known.insert(name);
+        Some(object.put())
+    }
+
+    fn delete<K: Watched>(&mut self, name: Name) -> Option<LocalEvent> {
+        let known = self.known.remove(&name);
+        known.then(|| K::deleted(name.0, name.1))
+    }
+}
+
+fn name<K: Watched>(object: &K) -> Name {
+    let metadata = object.metadata();
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str) -> Service {
+        serde_json::from_value(json!({"metadata": {"namespace": "default", "name": name}})).expect("a Service")
+    }
+
+    fn claimed(name: &str) -> Service {
+        let mut object = object(name);
+        object.metadata.labels = Some([(OTHER_PROXY_LABEL.to_owned(), "other".to_owned())].into());
+        object
+    }
+
+    /// Events as text: `+a` or `-a`.
+    fn take(objects: &mut Objects, event: Event<Service>) -> Vec<String> {
+        let text = |event| match event {
+            LocalEvent::Service { key, service } => {
+                format!("{}{}", if service.is_some() { '+' } else { '-' }, key.name)
+            }
+            other => panic!("no such event here: {other:?}"),
+        };
+        objects.take(event).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_new_list_takes_back_what_vanished() {
+        let mut objects = Objects::default();
+        assert!(take(&mut objects, Event::Init).is_empty());
+        assert_eq!(take(&mut objects, Event::InitApply(object("a"))), ["+a"]);
+        assert_eq!(take(&mut objects, Event::InitApply(object("b"))), ["+b"]);
+        assert!(!objects.is_listed());
+        assert!(take(&mut objects, Event::InitDone).is_empty());
+        assert!(objects.is_listed());
+        assert_eq!(take(&mut objects, Event::Apply(object("c"))), ["+c"]);
+
+        assert!(take(&mut objects, Event::Init).is_empty());
+        assert_eq!(take(&mut objects, Event::InitApply(object("b"))), ["+b"]);
+        // The list breaks and starts again.
+        assert!(take(&mut objects, Event::Init).is_empty());
+        assert_eq!(take(&mut objects, Event::InitApply(object("b"))), ["+b"]);
+        assert_eq!(take(&mut objects, Event::InitDone), ["-a", "-c"]);
+        assert_eq!(take(&mut objects, Event::Delete(object("b"))), ["-b"]);
+        assert!(take(&mut objects, Event::Delete(object("b"))).is_empty(), "gone already");
+    }
+
+    #[test]
+    fn services_of_another_proxy_are_not_ours() {
+        let mut objects = Objects::default();
+        assert!(take(&mut objects, Event::Apply(claimed("a"))).is_empty());
+        assert_eq!(take(&mut objects, Event::Apply(object("a"))), ["+a"]);
+        assert_eq!(take(&mut objects, Event::Apply(claimed("a"))), ["-a"]);
+    }
+}

@@ -1,0 +1,96 @@
+//! The leases that our keys hang on: when we are gone for long, so are they.
+
+use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
+
+use etcd_client::LeaseClient;
+
+use crate::{
+    SessionError,
+    connection::{Connection, request},
+};
+
+/// Keys a lease, as Cilium limits it: an etcd deletes all keys of an expired lease in one go.
+const KEYS_MAX: usize = 1000;
+
+/// Our leases.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    ttl: Duration,
+    /// How many keys each lease has.
+    leases: BTreeMap<i64, usize>,
+    /// The lease of each key.
+    keys: BTreeMap<String, i64>,
+}
+
+impl Leases {
+    /// None yet; new ones live for `ttl` without a sign of life.
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self { ttl, leases: BTreeMap::new(), keys: BTreeMap::new() }
+    }
+
+    /// How often leases are kept alive.
+    pub(crate) fn interval(&self) -> Duration {
+        self.ttl / 3
+    }
+
+    /// The leases that we hold.
+    pub(crate) fn ids(&self) -> BTreeSet<i64> {
+        self.leases.keys().copied().collect()
+    }
+
+    /// Drops every lease that the etcd no longer knows, and makes sure that there is one.
+    pub(crate) async fn refresh(&mut self, connection: &mut Connection) -> Result<(), SessionError> {
+        for id in self.ids() {
+            if let Err(error) = keep_alive(connection.lease.clone(), id).await {
+                if !matches!(error, SessionError::LeaseLost(_)) {
+                    return Err(error);
+                }
+                self.leases.remove(&id);
+                self.keys.retain(|_, lease| *lease != id);
+            }
+        }
+        if self.leases.is_empty() { self.grant(connection).await.map(drop) } else { Ok(()) }
+    }
+
+    /// The lease for `key`: the one it has, or one with room.
+    pub(crate) async fn assign(&mut self, connection: &mut Connection, key: &str) -> Result<i64, SessionError> {
+        if let Some(lease) = self.keys.get(key) {
+            return Ok(*lease);
+        }
+        let id = match self.leases.iter().find(|(_, count)| **count < KEYS_MAX) {
+            Some((id, _)) => *id,
+            None => self.grant(connection).await?,
+        };
+        *self.leases.entry(id).or_default() += 1;
+        self.keys.insert(key.to_owned(), id);
+        Ok(id)
+    }
+
+    /// Notes that `key` is deleted.
+    pub(crate) fn release(&mut self, key: &str) {
+        if let Some(lease) = self.keys.remove(key)
+            && let Some(count) = self.leases.get_mut(&lease)
+        {
+            *count -= 1;
+        }
+    }
+
+    async fn grant(&mut self, connection: &mut Connection) -> Result<i64, SessionError> {
+        let seconds = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
+        let answer = request("lease grant", connection.lease.grant(seconds, None)).await?;
+        self.leases.insert(answer.id(), 0);
+        Ok(answer.id())
+    }
+}
+
+/// Gives lease `id` its whole time to live again; [`SessionError::LeaseLost`] when it is gone.
+pub(crate) async fn keep_alive(mut client: LeaseClient, id: i64) -> Result<(), SessionError> {
+    let answer = request("lease keepalive", client.keep_alive(id)).await;
+    match answer {
+        Ok(_) => Ok(()),
+        Err(SessionError::Request { error: etcd_client::Error::LeaseKeepAliveError(_), .. }) => {
+            Err(SessionError::LeaseLost(id))
+        }
+        Err(error) => Err(error),
+    }
+}

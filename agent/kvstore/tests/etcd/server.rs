@@ -1,0 +1,217 @@
+//! A real etcd for one test.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use etcd_client::{
+    Certificate, Client, ConnectOptions, EventType, GetOptions, Identity, KeyValue, SortOrder, SortTarget, TlsOptions,
+    WatchOptions, WatchStream,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use tempfile::TempDir;
+
+/// A slow machine with both cores busy still starts an etcd in less.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running etcd; killed when dropped.
+pub(crate) struct Etcd {
+    folder: TempDir,
+    process: Child,
+    port: u16,
+}
+
+impl Etcd {
+    /// Starts one and waits until it serves. `None`, said aloud, when there is no etcd on this machine.
+    pub(crate) async fn start() -> Option<Self> {
+        if Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_err() {
+            note("skipped: no `etcd` on the path (Debian: apt-get install etcd-server)");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("temporary folder");
+        write_pki(&folder);
+        let port = free_port();
+        let process = spawn(&folder, port).await;
+        let etcd = Self { folder, process, port };
+        etcd.write_config();
+        Some(etcd)
+    }
+
+    /// Ends the process as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("killed");
+        self.process.wait().expect("waited for");
+    }
+
+    /// Starts again with the same data.
+    pub(crate) async fn restart(&mut self) {
+        self.process = spawn(&self.folder, self.port).await;
+    }
+
+    /// Starts again with the same data on another port, unknown to readers until [`Etcd::write_config`].
+    pub(crate) async fn restart_elsewhere(&mut self) {
+        self.port = free_port();
+        self.restart().await;
+    }
+
+    /// Path of the client configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("alpha")
+    }
+
+    /// Writes the client configuration file.
+    pub(crate) fn write_config(&self) {
+        self.write("key-file: client.key\ncert-file: client.crt\n");
+    }
+
+    /// Writes one with which the server refuses us.
+    pub(crate) fn write_config_without_identity(&self) {
+        self.write("");
+    }
+
+    fn write(&self, identity: &str) {
+        let text = format!("endpoints:\n- https://127.0.0.1:{}\ntrusted-ca-file: ca.crt\n{identity}", self.port);
+        fs::write(self.config(), text).expect("written");
+    }
+
+    /// A client of its own.
+    pub(crate) async fn client(&self) -> Client {
+        let read = |name: &str| fs::read(self.folder.path().join(name)).expect("readable");
+        let tls = TlsOptions::new()
+            .ca_certificate(Certificate::from_pem(read("ca.crt")))
+            .identity(Identity::from_pem(read("client.crt"), read("client.key")));
+        let options = ConnectOptions::new().with_tls(tls);
+        Client::connect([format!("https://127.0.0.1:{}", self.port)], Some(options)).await.expect("connected")
+    }
+
+    /// All keys of the mesh, sorted.
+    pub(crate) async fn keys(&self) -> Vec<KeyValue> {
+        let options = GetOptions::new().with_prefix().with_sort(SortTarget::Key, SortOrder::Ascend);
+        self.client().await.get("cilium/", Some(options)).await.expect("listed").take_kvs()
+    }
+
+    /// A watch on one key from now on.
+    pub(crate) async fn watch(&self, key: &str) -> KeyWatch {
+        let mut client = self.client().await;
+        let mut stream = client.watch(key, Some(WatchOptions::new())).await.expect("watching");
+        let created = stream.message().await.expect("answer").expect("open");
+        assert!(created.created(), "the first answer says that the watch began");
+        KeyWatch { _client: client, stream }
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        // Already dead after `kill`; nothing to be done about anything else in a test that ends.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A watch on one key.
+pub(crate) struct KeyWatch {
+    _client: Client,
+    stream: WatchStream,
+}
+
+impl KeyWatch {
+    /// The next value; `None` when the key was deleted.
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let answer = self.stream.message().await.expect("answer").expect("open");
+            if let Some(event) = answer.events().first() {
+                return match event.event_type() {
+                    EventType::Put => event.kv().map(|entry| entry.value().to_vec()),
+                    EventType::Delete => None,
+                };
+            }
+        }
+    }
+
+    /// Whether the next change is a put.
+    pub(crate) async fn next_is_put(&mut self) -> bool {
+        self.next().await.is_some()
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says why on its stderr")]
+fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+async fn spawn(folder: &TempDir, port: u16) -> Child {
+    let path = |name: &str| folder.path().join(name);
+    let notify = path("notify");
+    // Left over from the start before, if any.
+    drop(fs::remove_file(&notify));
+    let socket = UnixDatagram::bind(&notify).expect("bound");
+    socket.set_nonblocking(true).expect("non-blocking");
+    let socket = tokio::net::UnixDatagram::from_std(socket).expect("registered");
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    let client = format!("https://127.0.0.1:{port}");
+    let log = fs::File::create(path("etcd.log")).expect("log file");
+    let process = Command::new("etcd")
+        .args(["--name", "default", "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster", &format!("default={peer}")])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--heartbeat-interval", "10", "--election-timeout", "100", "--client-cert-auth"])
+        .arg("--data-dir")
+        .arg(path("data"))
+        .arg("--cert-file")
+        .arg(path("server.crt"))
+        .arg("--key-file")
+        .arg(path("server.key"))
+        .arg("--trusted-ca-file")
+        .arg(path("ca.crt"))
+        .env("NOTIFY_SOCKET", &notify)
+        .stdout(log.try_clone().expect("log file"))
+        .stderr(log)
+        .spawn()
+        .expect("etcd started");
+    let mut message = [0; 256];
+    let ready = tokio::time::timeout(START_TIMEOUT, async {
+        loop {
+            let length = socket.recv(&mut message).await.expect("notified");
+            if message[..length].starts_with(b"READY=1") {
+                break;
+            }
+        }
+    });
+    if ready.await.is_err() {
+        let log = fs::read_to_string(path("etcd.log")).unwrap_or_default();
+        panic!("etcd did not become ready:\n{log}");
+    }
+    process
+}
+
+/// An authority, a server certificate for 127.0.0.1 and a client certificate.
+fn write_pki(folder: &TempDir) {
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("written");
+    let mut params = CertificateParams::new(Vec::new()).expect("valid");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "test authority");
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("signed");
+    write("ca.crt", ca.pem());
+    for (name, usage) in
+        [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
+    {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("valid");
+        params.distinguished_name.push(DnType::CommonName, name);
+        // etcd's own gateway is a client of the server with the server's certificate.
+        params.extended_key_usages = vec![usage, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("key");
+        let certificate = params.signed_by(&key, &ca).expect("signed");
+        write(&format!("{name}.crt"), certificate.pem());
+        write(&format!("{name}.key"), key.serialize_pem());
+    }
+}

@@ -1,0 +1,132 @@
+//! One request: who asks, for what, and which part of the server answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::body::{self, Body};
+use super::path::{self, Subresource, Target};
+use super::query::Query;
+use super::{aggregated, discovery, openapi};
+use crate::cluster::Cluster;
+use crate::error::ApiError;
+use crate::options::Limits;
+
+/// The Kubernetes version whose API is emulated; `kubectl` warns when it is more than one minor version away.
+const EMULATED: (&str, &str, &str) = ("1", "32", "v1.32.4+meshbed");
+
+/// What the TLS layer knows about the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// It showed a certificate of the client authority.
+    Certified,
+    /// It did not.
+    Anonymous,
+}
+
+/// The API of one cluster.
+pub(crate) struct Api {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) limits: Limits,
+    pub(super) closing: CancellationToken,
+    token: String,
+}
+
+/// A request to a resource, taken apart.
+pub(super) struct Call {
+    /// What it is about.
+    pub(super) target: Target,
+    /// Its parameters.
+    pub(super) query: Query,
+    /// `Accept`.
+    pub(super) accept: String,
+    /// `Content-Type`.
+    pub(super) content_type: String,
+    /// Its body.
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    /// The body as JSON.
+    pub(super) fn value(&self) -> Result<Value, ApiError> {
+        body::parse(&self.body, &self.content_type)
+    }
+}
+
+impl Api {
+    /// An API that lets in whoever has `token`, and ends its watches when `closing` is cancelled.
+    pub(crate) fn new(cluster: Arc<Cluster>, token: String, limits: Limits, closing: CancellationToken) -> Self {
+        Self { cluster, limits, closing, token }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        match self.route(request, peer).await {
+            Ok(response) => response,
+            Err(error) => body::error(&error),
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>, peer: Peer) -> Result<Response<Body>, ApiError> {
+        let (parts, incoming) = request.into_parts();
+        let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let path = parts.uri.path();
+        if parts.method == Method::GET {
+            // Asked by probes that have no token.
+            match path {
+                "/healthz" | "/livez" | "/readyz" => return Ok(body::plain("ok")),
+                "/version" => return Ok(body::value(StatusCode::OK, &version())),
+                _ => {}
+            }
+        }
+        let bearer = text(header::AUTHORIZATION);
+        if peer != Peer::Certified && bearer.strip_prefix("Bearer ").map(str::trim) != Some(self.token.as_str()) {
+            return Err(ApiError::unauthorized());
+        }
+        let accept = text(header::ACCEPT);
+        if parts.method == Method::GET {
+            if let Some(response) = aggregated::answer(path, &accept) {
+                return Ok(response);
+            }
+            if let Some(document) = discovery::document(path).or_else(|| openapi::document(path)) {
+                return Ok(body::value(StatusCode::OK, &document));
+            }
+        }
+        let target = path::parse(path)?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let body = body::read(incoming, self.limits.body_bytes).await?;
+        let call = Call { target, query, accept, content_type: text(header::CONTENT_TYPE), body };
+        self.dispatch(&parts.method, &call)
+    }
+
+    fn dispatch(&self, method: &Method, call: &Call) -> Result<Response<Body>, ApiError> {
+        let Target { name, subresource, .. } = &call.target;
+        match (method.as_str(), name, subresource) {
+            ("GET", None, _) if call.query.flag("watch") => self.watch(call),
+            ("GET", None, _) => self.list(call),
+            ("GET", Some(_), None) if call.query.flag("watch") => self.watch(call),
+            ("GET", Some(name), part) => self.get(call, name, *part),
+            ("POST", None, _) => self.create(call),
+            ("POST", Some(name), Some(Subresource::Binding)) => self.bind(call, name),
+            ("POST", Some(name), Some(Subresource::Eviction)) => self.delete(call, name),
+            ("PUT", Some(name), part) => self.replace(call, name, *part),
+            ("PATCH", Some(name), part) => self.patch(call, name, *part),
+            ("DELETE", Some(name), None) => self.delete(call, name),
+            ("DELETE", None, _) => self.delete_all(call),
+            _ => Err(ApiError::method_not_allowed()),
+        }
+    }
+}
+
+fn version() -> Value {
+    let (major, minor, git_version) = EMULATED;
+    json!({
+        "major": major, "minor": minor, "gitVersion": git_version, "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
+}

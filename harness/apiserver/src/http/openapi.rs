@@ -1,0 +1,71 @@
+//! OpenAPI v3, as little of it as makes `kubectl` leave validation to the server: for each kind a `PATCH` operation
+//! that says of what kind it is and that it takes `fieldValidation`.
+
+use serde_json::{Map, Value, json};
+
+use super::discovery::{groups, kinds};
+use crate::kinds::Kind;
+
+/// The document at a path.
+pub(super) fn document(path: &str) -> Option<Value> {
+    let rest = path.strip_prefix("/openapi/v3")?.trim_matches('/');
+    if rest.is_empty() {
+        return Some(index());
+    }
+    let (group, version) = match rest.split('/').collect::<Vec<_>>().as_slice() {
+        ["api", version] => (String::new(), (*version).to_owned()),
+        ["apis", group, version] => ((*group).to_owned(), (*version).to_owned()),
+        _ => return None,
+    };
+    let kinds = kinds(&group, &version);
+    (!kinds.is_empty()).then(|| describe(&kinds))
+}
+
+fn index() -> Value {
+    let core = ("api/v1".to_owned(), "v1");
+    let others = groups().into_iter().map(|(group, version)| (format!("apis/{group}/{version}"), version));
+    let paths: Map<String, Value> = [core]
+        .into_iter()
+        .chain(others)
+        .map(|(path, version)| {
+            // Clients cache by the hash; the documents change with the build only.
+            let url = format!("/openapi/v3/{path}?hash={}-{version}", env!("CARGO_PKG_VERSION"));
+            (path, json!({"serverRelativeURL": url}))
+        })
+        .collect();
+    json!({"paths": paths})
+}
+
+fn describe(kinds: &[Kind]) -> Value {
+    let paths: Map<String, Value> = kinds.iter().map(|kind| operation(*kind)).collect();
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "meshbed", "version": "v1.32.4"},
+        "paths": paths,
+        "components": {"schemas": {}},
+    })
+}
+
+fn operation(kind: Kind) -> (String, Value) {
+    let resource = kind.resource();
+    let root = match resource.group {
+        "" => format!("/api/{}", resource.version),
+        group => format!("/apis/{group}/{}", resource.version),
+    };
+    let path = match resource.namespaced {
+        true => format!("{root}/namespaces/{{namespace}}/{}/{{name}}", resource.plural),
+        false => format!("{root}/{}/{{name}}", resource.plural),
+    };
+    let parameter =
+        |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
+    let patch = json!({
+        "description": format!("partially update the specified {}", resource.kind),
+        "parameters": [parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation"), parameter("force")],
+        "responses": {"200": {"description": "OK"}},
+        "x-kubernetes-action": "patch",
+        "x-kubernetes-group-version-kind": {
+            "group": resource.group, "version": resource.version, "kind": resource.kind,
+        },
+    });
+    (path, json!({"patch": patch}))
+}

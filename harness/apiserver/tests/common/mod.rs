@@ -1,0 +1,213 @@
+//! A server of a test's own: in this process, on a free loopback port, with certificates of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use meshbed_apiserver::{Limits, Options, Server};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Nothing in these tests takes a second; this is when something hangs.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+const TOKEN: &str = "correct-horse";
+
+/// A server that lives as long as this value.
+pub struct TestServer {
+    directory: TempDir,
+    url: String,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl TestServer {
+    /// Starts one with ordinary limits.
+    pub async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    /// Starts one.
+    pub async fn with(limits: Limits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        certificates(directory.path());
+        std::fs::write(directory.path().join("token"), format!("{TOKEN}\n")).unwrap();
+        let options = Options {
+            cluster_name: "alpha".to_owned(),
+            service_cidr: "10.101.0.0/16".parse().unwrap(),
+            pod_cidr: "10.1.0.0/16".parse().unwrap(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            listen_fd: None,
+            tls_cert: directory.path().join("server.crt"),
+            tls_key: directory.path().join("server.key"),
+            client_ca: directory.path().join("ca.crt"),
+            token_file: directory.path().join("token"),
+            seed: Some(1),
+            limits,
+        };
+        let server = Server::bind(options).await.unwrap();
+        let url = format!("https://{}", server.local_address());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(server.serve(async {
+            // Dropping the sender means the same.
+            drop(stopped.await);
+        }));
+        let server = Self { directory, url, stop: Some(stop), task };
+        server.write_kubeconfig("kubeconfig", &format!("token: {TOKEN}"));
+        server.write_kubeconfig("kubeconfig.certificate", "client-certificate: client.crt\n    client-key: client.key");
+        server
+    }
+
+    fn write_kubeconfig(&self, name: &str, user: &str) {
+        let url = &self.url;
+        let text = indoc::formatdoc! {"
+            apiVersion: v1
+            kind: Config
+            clusters:
+            - name: alpha
+              cluster:
+                server: {url}
+                certificate-authority: ca.crt
+            users:
+            - name: admin
+              user:
+                {user}
+            contexts:
+            - name: alpha
+              context: {{cluster: alpha, user: admin}}
+            current-context: alpha
+        "};
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A client with the token.
+    pub async fn client(&self) -> Client {
+        self.client_of("kubeconfig").await.unwrap()
+    }
+
+    /// A client with the credentials of another kubeconfig.
+    pub async fn client_of(&self, kubeconfig: &str) -> kube::Result<Client> {
+        let kubeconfig = Kubeconfig::read_from(self.path(kubeconfig)).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config)
+    }
+
+    /// Whether kubectl is there; says so when it is not.
+    pub fn has_kubectl() -> bool {
+        let found = std::process::Command::new("kubectl").args(["version", "--client"]).output().is_ok();
+        if !found {
+            eprintln!("skipped: kubectl is not installed");
+        }
+        found
+    }
+
+    /// A kubectl command, not yet run.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("kubectl");
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .env("KUBECONFIG", self.path("kubeconfig"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs kubectl with `input` on its standard input; returns standard output and error, and whether it succeeded.
+    pub async fn kubectl_raw(&self, arguments: &[&str], input: &str) -> (bool, String, String) {
+        let mut child = self.kubectl_command(arguments).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A command that reads nothing may have closed it.
+        drop(stdin.write_all(input.as_bytes()).await);
+        drop(stdin);
+        let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await;
+        let output = output.unwrap_or_else(|_| panic!("kubectl {arguments:?} hangs")).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Runs kubectl, which must succeed; returns its standard output.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        self.kubectl_with(arguments, "").await
+    }
+
+    /// Runs kubectl with input, which must succeed; returns its standard output.
+    pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> String {
+        let (success, out, error) = self.kubectl_raw(arguments, input).await;
+        assert!(success, "kubectl {arguments:?} failed:\n{error}");
+        out
+    }
+
+    /// Runs kubectl, which must fail; returns its standard error.
+    pub async fn kubectl_fails(&self, arguments: &[&str], input: &str) -> String {
+        let (success, out, error) = self.kubectl_raw(arguments, input).await;
+        assert!(!success, "kubectl {arguments:?} succeeded:\n{out}");
+        error
+    }
+
+    /// Stops the server; returns when it has stopped.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        tokio::time::timeout(DEADLINE, &mut self.task).await.expect("the server stops").unwrap();
+    }
+}
+
+fn certificates(directory: &Path) {
+    let write = |name: &str, text: String| std::fs::write(directory.join(name), text).unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "test authority");
+    let key = KeyPair::generate().unwrap();
+    write("ca.crt", authority.self_signed(&key).unwrap().pem());
+    let issuer = Issuer::new(authority, key);
+    for (name, usage) in
+        [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
+    {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages.push(usage);
+        let key = KeyPair::generate().unwrap();
+        write(&format!("{name}.crt"), params.signed_by(&key, &issuer).unwrap().pem());
+        write(&format!("{name}.key"), key.serialize_pem());
+    }
+}
+
+/// A node that is ready, as a kubelet registers it.
+pub fn node(name: &str) -> String {
+    indoc::formatdoc! {"
+        apiVersion: v1
+        kind: Node
+        metadata:
+          name: {name}
+          labels: {{kubernetes.io/hostname: {name}}}
+        status:
+          conditions:
+          - {{type: Ready, status: 'True', reason: KubeletReady}}
+          addresses:
+          - {{type: InternalIP, address: 172.18.1.11}}
+          nodeInfo:
+            architecture: amd64
+            bootID: ''
+            containerRuntimeVersion: meshbed://0
+            kernelVersion: '6'
+            kubeProxyVersion: ''
+            kubeletVersion: v1.32.4
+            machineID: ''
+            operatingSystem: linux
+            osImage: none
+            systemUUID: ''
+    "}
+}

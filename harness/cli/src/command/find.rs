@@ -1,0 +1,105 @@
+//! Finds scenarios, topologies, runs and pods by what people type.
+
+use std::path::{Path, PathBuf};
+
+use meshbed_driver::{ClusterState, NodeState, RunId, RunState};
+use meshbed_node::PodState;
+
+use crate::exit::usage;
+
+/// A file as given, or the file of that name in `folder`, here or in a folder above.
+pub(super) fn file(given: &str, folder: &str) -> anyhow::Result<PathBuf> {
+    let path = Path::new(given);
+    if path.extension().is_some() || given.contains('/') {
+        if path.is_file() {
+            return Ok(path.to_owned());
+        }
+        return Err(usage(format!("there is no file `{given}`"), ""));
+    }
+    let mut above = PathBuf::new();
+    for _ in 0..ABOVE_MAX {
+        let found = above.join(folder).join(format!("{given}.yaml"));
+        if found.is_file() {
+            return Ok(found);
+        }
+        above.push("..");
+    }
+    let known = names_in(Path::new(folder));
+    let hint = if known.is_empty() {
+        "run this below the project's folder, or give a path".to_owned()
+    } else {
+        format!("there are: {}", known.join(", "))
+    };
+    Err(usage(format!("there is no `{folder}/{given}.yaml`"), hint))
+}
+
+/// Folders above the working directory that are looked at.
+const ABOVE_MAX: usize = 8;
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// The run called `wanted`, or the only one there is.
+pub(super) fn run(wanted: Option<&str>) -> anyhow::Result<RunState> {
+    let mut runs = meshbed_driver::runs()?;
+    if let Some(wanted) = wanted {
+        let id: RunId = wanted.parse().map_err(|error| usage(format!("{error}"), ""))?;
+        let known = names(&runs);
+        let found = runs.into_iter().find(|run| run.run == id);
+        return found.ok_or_else(|| usage(format!("there is no run `{wanted}` on this machine"), known));
+    }
+    match runs.len() {
+        0 => Err(usage("no mesh is up on this machine", "`meshbed up` or `meshbed run SCENARIO --keep` leaves one up")),
+        1 => Ok(runs.remove(0)),
+        _ => Err(usage("several meshes are up on this machine", format!("say which with --run; {}", names(&runs)))),
+    }
+}
+
+fn names(runs: &[RunState]) -> String {
+    let names: Vec<_> = runs.iter().map(|run| run.run.to_string()).collect();
+    if names.is_empty() { "there are none".to_owned() } else { format!("there are: {}", names.join(", ")) }
+}
+
+/// A pod and where it runs.
+pub(super) struct Pod<'a> {
+    pub(super) cluster: &'a ClusterState,
+    pub(super) node: &'a NodeState,
+    pub(super) state: PodState,
+}
+
+/// All pods of a run, in the order of clusters, nodes and names.
+pub(super) fn pods(run: &RunState) -> Vec<Pod<'_>> {
+    let mut pods = Vec::new();
+    for cluster in &run.clusters {
+        for node in &cluster.nodes {
+            let mut states = PodState::list(&node.kubelet_state_dir).unwrap_or_default();
+            states.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+            pods.extend(states.into_iter().map(|state| Pod { cluster, node, state }));
+        }
+    }
+    pods
+}
+
+/// The first pod that `wanted` names: `pod`, the start of its name, or `cluster/pod`.
+pub(super) fn pod<'a>(run: &'a RunState, wanted: &str) -> anyhow::Result<Pod<'a>> {
+    let (cluster, name) = match wanted.split_once('/') {
+        Some((cluster, name)) => (Some(cluster), name),
+        None => (None, wanted),
+    };
+    let all = pods(run);
+    let known: Vec<_> = all.iter().map(|pod| format!("{}/{}", pod.cluster.name, pod.state.name)).collect();
+    let fits = |pod: &Pod<'_>| {
+        cluster.is_none_or(|cluster| pod.cluster.name.as_str() == cluster) && pod.state.name.starts_with(name)
+    };
+    all.into_iter()
+        .find(fits)
+        .ok_or_else(|| usage(format!("no pod fits `{wanted}` in run `{}`", run.run), format!("pods: {}", known.join(", "))))
+}

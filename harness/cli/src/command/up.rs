@@ -1,0 +1,27 @@
+//! `meshbed up`.
+
+use meshbed_driver::{Programs, RunId, UpOptions};
+use meshbed_scenario::Topology;
+
+use super::{find, run};
+use crate::{args::UpArgs, exit::Exit, interrupt, printer};
+
+pub(super) fn run(args: &UpArgs) -> anyhow::Result<Exit> {
+    let topology = Topology::load(find::file(&args.topology, "fixtures/topologies")?)?;
+    let programs = Programs::next_to(&std::env::current_exe()?);
+    run::require(&programs)?;
+    let id = RunId::random()?;
+    super::runtime()?.block_on(async {
+        let interrupted = interrupt::token(id.to_string())?;
+        let options = UpOptions::new(id.clone(), programs);
+        let progress = |what: &str| printer::talk(&format!("{what} ready"));
+        let mesh = tokio::select! {
+            biased;
+            () = interrupted.cancelled() => return Ok(Exit::Interrupted),
+            mesh = meshbed_driver::up(&topology, options, progress) => mesh?,
+        };
+        mesh.keep()?;
+        printer::talk(&format!("run {id} is up; `meshbed status` shows it, `meshbed down` takes it down"));
+        Ok(Exit::Success)
+    })
+}

@@ -1,0 +1,17 @@
+//! Diagnostic logs, on stderr.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Global;
+
+/// Logs what `RUST_LOG` asks for; else warnings, more with `--verbose`.
+pub(crate) fn init(global: &Global) {
+    let level = match global.verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}

@@ -1,0 +1,95 @@
+//! The one place that writes to the terminal: data to stdout, talk to stderr.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing belongs")]
+
+use std::{
+    io::{IsTerminal, Write},
+    sync::{Arc, Mutex},
+};
+
+use meshbed_events::Stamped;
+use meshbed_report::terminal::{Colour, Detail, Live, status_line};
+
+/// Prints data, such as a table or a kubeconfig.
+pub(crate) fn data(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // A reader that went away (`| head`) is no error of ours.
+    let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err();
+}
+
+/// Says something about what the program does.
+pub(crate) fn talk(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints an error with its causes.
+pub(crate) fn error(error: &anyhow::Error) {
+    let text = error.to_string();
+    // Diagnostics of files bring their own `error:` line.
+    if text.starts_with("error") {
+        eprintln!("{}", text.trim_end());
+    } else {
+        eprintln!("error: {text}");
+    }
+    for cause in error.chain().skip(1) {
+        eprintln!("  caused by: {cause}");
+    }
+}
+
+/// Whether stderr takes colours: a terminal, and nobody said `NO_COLOR`.
+pub(crate) fn colour() -> Colour {
+    let wanted = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted { Colour::Yes } else { Colour::No }
+}
+
+/// Whether stdout takes colours.
+pub(crate) fn colour_of_data() -> Colour {
+    if std::io::stdout().is_terminal() { colour() } else { Colour::No }
+}
+
+/// Live output of a run: lines, and on a terminal a status line below them.
+#[derive(Clone)]
+pub(crate) struct Progress(Arc<Mutex<ProgressState>>);
+
+struct ProgressState {
+    live: Live,
+    terminal: bool,
+    shown: String,
+}
+
+impl Progress {
+    /// Progress on stderr.
+    pub(crate) fn new(detail: Detail) -> Self {
+        let live = Live::new(colour(), detail);
+        Self(Arc::new(Mutex::new(ProgressState { live, terminal: std::io::stderr().is_terminal(), shown: String::new() })))
+    }
+
+    /// Shows an event.
+    pub(crate) fn event(&self, stamped: &Stamped) {
+        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let lines = state.live.lines(stamped);
+        let status = if state.terminal { status_line(state.live.state()) } else { String::new() };
+        if lines.is_empty() && status == state.shown {
+            return;
+        }
+        let mut text = String::new();
+        if !state.shown.is_empty() {
+            text.push_str("\r\x1b[2K");
+        }
+        for line in lines {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text.push_str(&status);
+        state.shown = status;
+        eprint!("{text}");
+    }
+
+    /// Removes the status line.
+    pub(crate) fn finish(&self) {
+        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !state.shown.is_empty() {
+            state.shown.clear();
+            eprint!("\r\x1b[2K");
+        }
+    }
+}

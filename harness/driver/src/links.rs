@@ -1,0 +1,122 @@
+//! Links, addresses and routes, by netlink.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use rtnetlink::{
+    LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::link::{InfoBridge, InfoData, InfoVeth},
+};
+
+use crate::{
+    error::{Act, SystemError},
+    namespace::Namespace,
+};
+
+/// Interface index of `lo` in every namespace.
+const LOOPBACK: Index = Index(1);
+
+/// Number of an interface within its namespace. We choose them ourselves: then nothing needs to be looked up, and
+/// requests can follow one another at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Index(u32);
+
+impl Index {
+    /// A bridge in a cluster's namespace.
+    pub(crate) const BRIDGE: Self = Self::numbered(0);
+    /// The link of a cluster's namespace to the router.
+    pub(crate) const UPLINK: Self = Self::numbered(1);
+    /// The link of a node to its cluster's segment.
+    pub(crate) const NODE: Self = Self::numbered(0);
+
+    /// The `number`th of ours. Kernels put fallback tunnel devices (`tunl0`, `sit0`, …) into every namespace, with
+    /// numbers from 2 on.
+    pub(crate) const fn numbered(number: u32) -> Self {
+        const FIRST: u32 = 100;
+        Self(FIRST + number)
+    }
+
+    /// The bridge port of a cluster's `position`th node.
+    pub(crate) const fn of_port(position: u32) -> Self {
+        Self::numbered(2 + position)
+    }
+}
+
+/// One end of a veth pair.
+#[derive(Clone, Debug)]
+pub(crate) struct VethEnd<'ns> {
+    /// Where.
+    pub(crate) namespace: &'ns Namespace,
+    /// Name of the interface.
+    pub(crate) name: String,
+    /// Number of the interface.
+    pub(crate) index: Index,
+}
+
+impl Namespace {
+    fn doing(&self, what: &str) -> String {
+        format!("{what} in `{}`", self.path().display())
+    }
+
+    /// Takes `lo` up.
+    pub(crate) async fn loopback_up(&self) -> Result<(), SystemError> {
+        let message = LinkUnspec::new_with_index(LOOPBACK.0).up().build();
+        self.netlink().link().set(message).execute().await.act(|| self.doing("take up `lo`"))
+    }
+
+    /// Makes the bridge that is a cluster's segment. Ports forward at once: there are no loops to listen for, and no
+    /// IPv6 or multicast worth snooping.
+    pub(crate) async fn add_bridge(&self, name: &str, index: Index) -> Result<(), SystemError> {
+        let message = LinkBridge::new(name)
+            .index(index.0)
+            .set_info_data(InfoData::Bridge(vec![InfoBridge::ForwardDelay(0), InfoBridge::MulticastSnooping(false)]))
+            .build();
+        self.netlink().link().add(message).execute().await.act(|| self.doing(&format!("make bridge `{name}`")))
+    }
+
+    /// Gives an interface an address.
+    pub(crate) async fn add_address(&self, index: Index, address: Ipv4Addr, prefix: u8) -> Result<(), SystemError> {
+        let request = self.netlink().address().add(index.0, address.into(), prefix);
+        request.execute().await.act(|| self.doing(&format!("add address {address}/{prefix}")))
+    }
+
+    /// Routes `destination` through `gateway`.
+    pub(crate) async fn add_route(&self, destination: Ipv4Net, gateway: Ipv4Addr) -> Result<(), SystemError> {
+        let mut message = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway);
+        // The kernel takes a default route by the absence of a destination.
+        if destination.prefix_len() > 0 {
+            message = message.destination_prefix(destination.network(), destination.prefix_len());
+        }
+        let request = self.netlink().route().add(message.build());
+        request.execute().await.act(|| self.doing(&format!("add route to {destination} via {gateway}")))
+    }
+}
+
+/// The destination that everything matches.
+pub(crate) fn everywhere() -> Ipv4Net {
+    Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a valid prefix length")
+}
+
+/// Makes a veth pair with its ends in two namespaces and takes both up; `near` becomes a port of the bridge.
+pub(crate) async fn add_veth(near: VethEnd<'_>, far: VethEnd<'_>, bridge: Index) -> Result<(), SystemError> {
+    let peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(far.name.clone())
+        .index(far.index.0)
+        .setns_by_fd(far.namespace.raw_fd())
+        .build();
+    let message = LinkVeth::new(&near.name, &far.name)
+        .index(near.index.0)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .controller(bridge.0)
+        .up()
+        .build();
+    let request = near.namespace.netlink().link().add(message);
+    request.execute().await.act(|| {
+        let far = far.namespace.path().display();
+        near.namespace.doing(&format!("make a veth pair to `{far}`"))
+    })?;
+    // The peer cannot be made up: at that moment it has no peer itself (`veth_open` says ENOTCONN).
+    let message = LinkUnspec::new_with_index(far.index.0).up().build();
+    let request = far.namespace.netlink().link().set(message);
+    request.execute().await.act(|| far.namespace.doing(&format!("take up `{}`", far.name)))
+}

@@ -1,0 +1,175 @@
+//! Keys and certificates of a cluster: one authority that signs for etcd and for the Kubernetes API.
+
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, date_time_ymd,
+};
+
+use crate::{
+    error::{Act, PkiError, SystemError},
+    state::ClusterState,
+};
+
+/// Name of the authority's certificate.
+pub(crate) const CA: &str = "ca";
+/// Name of etcd's own certificate.
+pub(crate) const ETCD_SERVER: &str = "etcd-server";
+/// Name of the API server's own certificate.
+pub(crate) const API_SERVER: &str = "apiserver";
+/// Name of the certificate with which the exporter writes to etcd.
+pub(crate) const ETCD_ADMIN: &str = "etcd-client-admin";
+/// Name of the certificate for readers within the cluster.
+pub(crate) const ETCD_LOCAL: &str = "etcd-client-local";
+/// Name of the certificate that agents of other clusters use; its common name is Cilium's user for them.
+pub(crate) const REMOTE: &str = "remote";
+/// Name of the file with the bearer token of the Kubernetes API.
+const TOKEN: &str = "token";
+/// 128 bits: a token that cannot be guessed.
+const TOKEN_BYTES: usize = 16;
+
+/// File of the certificate called `name`.
+pub(crate) fn certificate_file(pki: &Path, name: &str) -> PathBuf {
+    pki.join(format!("{name}.crt"))
+}
+
+/// File of the private key of the certificate called `name`.
+pub(crate) fn key_file(pki: &Path, name: &str) -> PathBuf {
+    pki.join(format!("{name}.key"))
+}
+
+/// File of the bearer token of the Kubernetes API.
+pub(crate) fn token_file(pki: &Path) -> PathBuf {
+    pki.join(TOKEN)
+}
+
+/// Makes everything and stores it in the cluster's `pki` directory, which exists. Returns the token.
+pub(crate) fn make(cluster: &ClusterState) -> Result<String, PkiError> {
+    let ca_key = KeyPair::generate().map_err(PkiError::Generate)?;
+    let ca_params = authority(cluster);
+    let ca = ca_params.self_signed(&ca_key).map_err(PkiError::Generate)?;
+    store(&cluster.pki, CA, &ca.pem(), &ca_key.serialize_pem())?;
+    let issuer = Issuer::from_params(&ca_params, ca_key);
+
+    let names = server_names(cluster);
+    let server = ExtendedKeyUsagePurpose::ServerAuth;
+    let client = ExtendedKeyUsagePurpose::ClientAuth;
+    // etcd's JSON gateway connects to etcd itself with the server's certificate.
+    let leaves = [
+        (ETCD_SERVER, "etcd", names.clone(), vec![server.clone(), client.clone()]),
+        (API_SERVER, "kube-apiserver", names, vec![server]),
+        (ETCD_ADMIN, "root", Vec::new(), vec![client.clone()]),
+        (ETCD_LOCAL, "local", Vec::new(), vec![client.clone()]),
+        (REMOTE, "remote", Vec::new(), vec![client]),
+    ];
+    for (name, common_name, names, usages) in leaves {
+        let key = KeyPair::generate().map_err(PkiError::Generate)?;
+        let mut params = params(common_name);
+        params.subject_alt_names = names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = usages;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &issuer).map_err(PkiError::Generate)?;
+        store(&cluster.pki, name, &certificate.pem(), &key.serialize_pem())?;
+    }
+    make_token(&cluster.pki).map_err(PkiError::Store)
+}
+
+fn params(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    // A run lives for minutes, but a kept one may live long, and nobody wants to debug a clock.
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2099, 12, 31);
+    params
+}
+
+fn authority(cluster: &ClusterState) -> CertificateParams {
+    let mut params = params(&format!("meshbed {} {}", cluster.name, cluster.id));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// What etcd and the API server are called: by their address, by programs in the same namespace and on the machine,
+/// and by the `kubernetes` service.
+fn server_names(cluster: &ClusterState) -> Vec<SanType> {
+    let dns = |name: &str| SanType::DnsName(name.try_into().expect("the names below are ASCII"));
+    let first_service_ip = Ipv4Addr::from(u32::from(cluster.service_cidr.network()).saturating_add(1));
+    let addresses = [cluster.control_plane_ip, Ipv4Addr::LOCALHOST, first_service_ip];
+    let mut names: Vec<SanType> =
+        addresses.into_iter().map(|address| SanType::IpAddress(IpAddr::V4(address))).collect();
+    names.extend(["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(dns));
+    // Cilium's name of a peer's etcd.
+    names.push(dns(&format!("{}.mesh.cilium.io", cluster.name)));
+    names
+}
+
+fn make_token(pki: &Path) -> Result<String, SystemError> {
+    use std::{fmt::Write as _, fs::File, io::Read};
+
+    let mut bytes = [0; TOKEN_BYTES];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .act(|| "read `/dev/urandom`".to_owned())?;
+    let mut token = String::with_capacity(2 * TOKEN_BYTES);
+    for byte in bytes {
+        write!(token, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+    write_secret(&token_file(pki), &token)?;
+    Ok(token)
+}
+
+fn store(pki: &Path, name: &str, certificate: &str, key: &str) -> Result<(), PkiError> {
+    let path = certificate_file(pki, name);
+    std::fs::write(&path, certificate).act(|| format!("write `{}`", path.display())).map_err(PkiError::Store)?;
+    write_secret(&key_file(pki, name), key).map_err(PkiError::Store)
+}
+
+/// Writes a file that only root may read.
+fn write_secret(path: &Path, content: &str) -> Result<(), SystemError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(content.as_bytes()))
+        .act(|| format!("write `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+    use super::{CA, ETCD_SERVER, REMOTE, certificate_file, key_file, make, token_file};
+    use crate::{layout, state::ProcessIdentity, testing};
+
+    #[test]
+    fn files_of_a_cluster() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = "k3f9x2".parse().unwrap();
+        let harness = ProcessIdentity { pid: 1, start_ticks: 1 };
+        let state = layout::plan(&testing::two_clusters(), &run, harness, 0, Path::new("/cg"));
+        let mut cluster = state.clusters[0].clone();
+        cluster.pki = directory.path().to_owned();
+
+        let token = make(&cluster).unwrap();
+
+        assert_eq!(token.len(), 32);
+        assert_eq!(fs::read_to_string(token_file(&cluster.pki)).unwrap(), token);
+        for name in [CA, ETCD_SERVER, REMOTE] {
+            let certificate = fs::read_to_string(certificate_file(&cluster.pki, name)).unwrap();
+            assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"), "{certificate}");
+            let key = key_file(&cluster.pki, name);
+            assert!(fs::read_to_string(&key).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+            assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The ground of a run: its directories, mounts and cgroups, made before anything runs in them.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use meshbed_scenario::Topology;
+use nix::mount::{MsFlags, mount};
+
+use crate::{
+    config,
+    error::{Act, SystemError, UpErrorKind},
+    gate::Gate,
+    ground::GroundLock,
+    layout::{self, CGROUP_NAME, RUNS_ROOT, WAN_NAME, private_cgroup_mount, run_json},
+    mount_table::MountTable,
+    options::UpOptions,
+    pki::{ETCD_ADMIN, REMOTE},
+    programs::notify_dir,
+    state::{ClusterState, NodeState, ProcessIdentity, RunState},
+};
+
+/// Source of our mounts, to be seen in the mount table.
+const MOUNT_SOURCE: &str = "meshbed";
+
+/// A claimed site: the plan of the run and each cluster's listener on the machine.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// The run as planned, stored in `run.json`.
+    pub(crate) state: RunState,
+    /// For the Kubernetes APIs, in the order of the clusters.
+    pub(crate) listeners: Vec<TcpListener>,
+}
+
+/// Claims the run ID at `gate` and makes directories, mounts and cgroups. Blocks for some milliseconds.
+pub(crate) fn claim(topology: &Topology, options: &UpOptions, gate: &Gate) -> Result<Site, UpErrorKind> {
+    if let Some(cluster) = topology.clusters().iter().find(|cluster| cluster.name().as_str() == WAN_NAME) {
+        return Err(UpErrorKind::ReservedName(cluster.name().to_string()));
+    }
+    let harness = ProcessIdentity::current()?;
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let started_unix_ms = u64::try_from(started.as_millis()).unwrap_or(u64::MAX);
+
+    let pass = gate.pass()?;
+    let lock = GroundLock::acquire()?;
+    // The mount of another run would vanish with that run.
+    let mounted_root =
+        MountTable::read()?.cgroup_root().filter(|root| !root.starts_with(RUNS_ROOT)).map(Path::to_owned);
+    let cgroup_root = mounted_root.clone().unwrap_or_else(|| private_cgroup_mount(&options.run));
+    let mut state = layout::plan(topology, &options.run, harness, started_unix_ms, &cgroup_root);
+    let listeners = bind_listeners(&mut state)?;
+    lock.prepare(mounted_root.as_deref())?;
+    match fs::create_dir(&state.run_dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(UpErrorKind::Exists(state.run_dir)),
+        other => other.act(|| format!("make `{}`", state.run_dir.display()))?,
+    }
+    gate.claim(&pass);
+    make(&state, mounted_root.is_none())?;
+    Ok(Site { state, listeners })
+}
+
+/// One listener for each cluster on a free port of the machine's loopback, so that runs do not meet.
+fn bind_listeners(state: &mut RunState) -> Result<Vec<TcpListener>, SystemError> {
+    let act = || "listen on 127.0.0.1".to_owned();
+    let mut listeners = Vec::with_capacity(state.clusters.len());
+    for cluster in &mut state.clusters {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).act(act)?;
+        cluster.api_host_url = format!("https://{}", listener.local_addr().act(act)?);
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn make(state: &RunState, needs_cgroup_mount: bool) -> Result<(), SystemError> {
+    let run_dir = &state.run_dir;
+    mount_at(run_dir, "tmpfs", "mode=0755")?;
+    state.store(&run_json(&state.run))?;
+    make_directories([state.logs_dir.clone(), notify_dir(state)])?;
+    if needs_cgroup_mount {
+        let point = private_cgroup_mount(&state.run);
+        make_directories([point.clone()])?;
+        mount_at(&point, "cgroup2", "")?;
+        make_directories([point.join(CGROUP_NAME)])?;
+    }
+    for cluster in &state.clusters {
+        make_directories([cluster.pki.clone(), cluster.control_plane_cgroup.clone()])?;
+        write(&cluster.etcd_config, &config::etcd_client(cluster, ETCD_ADMIN))?;
+        for node in &cluster.nodes {
+            make_node(state, cluster, node)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_node(state: &RunState, cluster: &ClusterState, node: &NodeState) -> Result<(), SystemError> {
+    make_directories([
+        node.bpf_root.clone(),
+        node.agent_state_dir.clone(),
+        node.kubelet_state_dir.clone(),
+        node.clustermesh_dir.clone(),
+        node.cgroup.join("agent"),
+        node.cgroup.join("kubelet"),
+        node.cgroup.join("pods"),
+    ])?;
+    mount_at(&node.bpf_root, "bpf", "mode=0700")?;
+    for remote in state.clusters.iter().filter(|remote| remote.name != cluster.name) {
+        write(&node.clustermesh_dir.join(remote.name.as_str()), &config::etcd_client(remote, REMOTE))?;
+    }
+    Ok(())
+}
+
+/// Writes the kubeconfigs of `cluster`, now that its token is known.
+pub(crate) fn write_kubeconfigs(cluster: &ClusterState, token: &str) -> Result<(), SystemError> {
+    let inside = format!("https://{}:{}", cluster.control_plane_ip, layout::API_PORT);
+    write(&cluster.kubeconfig, &config::kubeconfig(cluster, &inside, token))?;
+    write(&cluster.kubeconfig_host, &config::kubeconfig(cluster, &cluster.api_host_url, token))
+}
+
+fn mount_at(point: &Path, file_system: &str, data: &str) -> Result<(), SystemError> {
+    mount(Some(MOUNT_SOURCE), point, Some(file_system), MsFlags::empty(), Some(data))
+        .act(|| format!("mount {file_system} at `{}`", point.display()))
+}
+
+fn make_directories(paths: impl IntoIterator<Item = PathBuf>) -> Result<(), SystemError> {
+    for path in paths {
+        fs::create_dir_all(&path).act(|| format!("make `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, content: &str) -> Result<(), SystemError> {
+    fs::write(path, content).act(|| format!("write `{}`", path.display()))
+}

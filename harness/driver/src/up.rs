@@ -1,0 +1,324 @@
+//! Bringing a mesh up: what can happen at the same time does.
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::future::try_join_all;
+use meshbed_scenario::{Cluster, Node, Topology};
+use tokio::{
+    sync::{OnceCell, Semaphore, mpsc, watch},
+    task::spawn_blocking,
+    try_join,
+};
+
+use crate::{
+    ExitedProcess, Mesh, OnFailure, UpOptions,
+    error::{PkiError, SystemError, UpError, UpErrorKind},
+    gate::Gate,
+    layout::run_json,
+    links::{Index, VethEnd, add_veth, everywhere},
+    namespace::{Forwarding, Namespace},
+    pki,
+    process::{ExitSender, Process},
+    programs::{ProgramSpec, Programming},
+    site::{self, Site},
+    state::{ClusterState, NodeState, RunState},
+    teardown::Ownership,
+};
+
+/// Name of the bridge that is a cluster's segment.
+const BRIDGE: &str = "br0";
+/// Name of a node's link to its cluster's segment.
+const NODE_LINK: &str = "eth0";
+/// How many namespaces are made at the same time. Each takes a thread; the kernel serialises most of it anyway.
+const NAMESPACES_AT_ONCE: usize = 8;
+/// How many unexpected ends wait to be looked at. More than the processes of a small mesh; beyond it their watchers wait.
+const EXITS_MAX: usize = 64;
+
+/// How far the mesh is brought up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Namespaces, links and etcd: what needs none of our own programs.
+    NetworkAndEtcd,
+    /// Everything.
+    Full,
+}
+
+/// Brings `topology` up and returns when every process is ready. `progress` is told in words what is done.
+///
+/// On an error, and when the future is dropped, everything made so far is removed (see [`OnFailure`]).
+pub async fn up(topology: &Topology, options: UpOptions, progress: impl FnMut(&str) + Send) -> Result<Mesh, UpError> {
+    up_to(Extent::Full, topology, options, progress).await
+}
+
+/// Brings up the namespaces, links and etcd of `topology`, but none of our own programs: no Kubernetes API, kubelets,
+/// agents or exporters. For tests of the environment itself.
+pub async fn up_network_and_etcd(
+    topology: &Topology,
+    options: UpOptions,
+    progress: impl FnMut(&str) + Send,
+) -> Result<Mesh, UpError> {
+    up_to(Extent::NetworkAndEtcd, topology, options, progress).await
+}
+
+async fn up_to(
+    extent: Extent,
+    topology: &Topology,
+    options: UpOptions,
+    mut progress: impl FnMut(&str) + Send,
+) -> Result<Mesh, UpError> {
+    let run = options.run.clone();
+    raise(extent, topology, options, &mut progress).await.map_err(|kind| UpError { run, kind })
+}
+
+async fn raise(
+    extent: Extent,
+    topology: &Topology,
+    options: UpOptions,
+    progress: &mut (dyn FnMut(&str) + Send),
+) -> Result<Mesh, UpErrorKind> {
+    let ownership = Ownership::of(options.run.clone());
+    let Site { state, listeners } = {
+        let (topology, options, gate) = (topology.clone(), options.clone(), Arc::clone(ownership.gate()));
+        match spawn_blocking(move || site::claim(&topology, &options, &gate)).await {
+            Ok(site) => site?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    };
+    let (exits, exited) = mpsc::channel::<ExitedProcess>(EXITS_MAX);
+    let builder = Builder {
+        extent,
+        topology,
+        options: &options,
+        run: &state,
+        gate: ownership.gate(),
+        exits: &exits,
+        wan: OnceCell::new(),
+        certificates: OnceCell::new(),
+        namespaces: Semaphore::new(NAMESPACES_AT_ONCE),
+        processes: Mutex::default(),
+        progress: Mutex::new(progress),
+    };
+    builder.say("directories, mounts and cgroups are there");
+    let result = builder.build(listeners).await;
+    let processes = builder.processes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut state = state;
+    state.processes = processes.iter().map(|process| process.state().clone()).collect();
+    if let Err(kind) = result {
+        if options.on_failure == OnFailure::Keep {
+            state.kept = true;
+            state.store(&run_json(&state.run))?;
+            ownership.release();
+        }
+        return Err(kind);
+    }
+    state.ready = true;
+    state.store(&run_json(&state.run))?;
+    Ok(Mesh::new(state, processes, exits, exited, ownership))
+}
+
+/// What the parts of the work share.
+struct Builder<'up> {
+    extent: Extent,
+    topology: &'up Topology,
+    options: &'up UpOptions,
+    run: &'up RunState,
+    gate: &'up Arc<Gate>,
+    exits: &'up ExitSender,
+    /// The router's namespace, made by whoever needs it first.
+    wan: OnceCell<Namespace>,
+    /// Certificates of all clusters: agents use those of the others.
+    certificates: OnceCell<()>,
+    namespaces: Semaphore,
+    processes: Mutex<Vec<Process>>,
+    progress: Mutex<&'up mut (dyn FnMut(&str) + Send)>,
+}
+
+/// A cluster as planned and as described.
+#[derive(Clone, Copy)]
+struct Part<'up> {
+    /// Position in the topology, from 0.
+    position: u32,
+    cluster: &'up Cluster,
+    state: &'up ClusterState,
+}
+
+impl<'up> Builder<'up> {
+    fn say(&self, what: &str) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        (*progress)(what);
+    }
+
+    async fn build(&self, listeners: Vec<TcpListener>) -> Result<(), UpErrorKind> {
+        let parts = self.topology.clusters().iter().zip(&self.run.clusters).zip(0..);
+        let clusters = parts.zip(listeners).map(|(((cluster, state), position), listener)| {
+            self.raise_cluster(Part { position, cluster, state }, listener)
+        });
+        try_join_all(clusters).await.map(drop)
+    }
+
+    async fn namespace(&self, path: &std::path::Path, forwarding: Forwarding) -> Result<Namespace, SystemError> {
+        let _permit = self.namespaces.acquire().await.expect("nobody closes the semaphore");
+        let namespace = Namespace::make(path, forwarding, self.gate).await?;
+        namespace.loopback_up().await?;
+        Ok(namespace)
+    }
+
+    async fn raise_cluster(&self, part: Part<'up>, listener: TcpListener) -> Result<(), UpErrorKind> {
+        let (namespace, ()) = try_join!(
+            async { self.namespace(&part.state.netns, Forwarding::Off).await.map_err(UpErrorKind::from) },
+            self.certificates(),
+        )?;
+        let prefix = part.cluster.node_cidr().prefix_len();
+        namespace.add_bridge(BRIDGE, Index::BRIDGE).await?;
+        namespace.add_address(Index::BRIDGE, part.state.control_plane_ip, prefix).await?;
+        let (api_is_up, api) = watch::channel(false);
+        let nodes = part.cluster.nodes().iter().zip(&part.state.nodes).zip(0..);
+        let nodes = nodes.map(|((node, state), position)| {
+            self.raise_node(part, NodePart { position, node, state }, &namespace, api.clone())
+        });
+        try_join!(
+            self.raise_control_plane(part, listener, &api_is_up),
+            self.connect_cluster(part, &namespace),
+            try_join_all(nodes),
+        )?;
+        self.say(&format!("{}: everything is ready", part.state.name));
+        Ok(())
+    }
+
+    /// Certificates, tokens and kubeconfigs of all clusters.
+    async fn certificates(&self) -> Result<(), UpErrorKind> {
+        let make_all = || async {
+            try_join_all(self.run.clusters.iter().map(|cluster| self.certificates_of(cluster))).await?;
+            self.say("certificates are there");
+            Ok(())
+        };
+        self.certificates.get_or_try_init(make_all).await.copied()
+    }
+
+    async fn certificates_of(&self, cluster: &ClusterState) -> Result<(), UpErrorKind> {
+        let (cluster, gate) = (cluster.clone(), Arc::clone(self.gate));
+        let failed = {
+            let cluster = cluster.name.to_string();
+            move |kind| UpErrorKind::Pki { cluster, kind }
+        };
+        let work = move || {
+            let _pass = gate.pass().map_err(PkiError::Store)?;
+            let token = pki::make(&cluster)?;
+            site::write_kubeconfigs(&cluster, &token).map_err(PkiError::Store)
+        };
+        match spawn_blocking(work).await {
+            Ok(result) => result.map_err(failed),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    async fn raise_control_plane(
+        &self,
+        part: Part<'up>,
+        listener: TcpListener,
+        api_is_up: &watch::Sender<bool>,
+    ) -> Result<(), UpErrorKind> {
+        let programming = Programming { run: self.run, options: self.options };
+        let etcd = self.run(programming.etcd(part.state));
+        if self.extent == Extent::NetworkAndEtcd {
+            return etcd.await;
+        }
+        let api = async {
+            self.run(programming.api_server(part.cluster, part.state, listener)).await?;
+            api_is_up.send_replace(true);
+            Ok(())
+        };
+        try_join!(etcd, api)?;
+        self.run(programming.exporter(part.state)).await
+    }
+
+    /// Connects a cluster's segment to the router.
+    async fn connect_cluster(&self, part: Part<'up>, namespace: &Namespace) -> Result<(), UpErrorKind> {
+        let wan = self.wan.get_or_try_init(|| self.namespace(&self.run.wan_netns, Forwarding::On)).await?;
+        let link = format!("cluster{}", part.state.id);
+        let far = Index::numbered(part.position);
+        add_veth(
+            VethEnd { namespace, name: "wan".to_owned(), index: Index::UPLINK },
+            VethEnd { namespace: wan, name: link, index: far },
+            Index::BRIDGE,
+        )
+        .await?;
+        let router = part.cluster.router_address();
+        wan.add_address(far, router, part.cluster.node_cidr().prefix_len()).await?;
+        namespace.add_route(everywhere(), router).await?;
+        for node in part.cluster.nodes() {
+            wan.add_route(node.pod_cidr(), node.address()).await?;
+            namespace.add_route(node.pod_cidr(), node.address()).await?;
+        }
+        self.say(&format!("{}: connected to the router", part.state.name));
+        Ok(())
+    }
+
+    async fn raise_node(
+        &self,
+        part: Part<'up>,
+        node: NodePart<'up>,
+        segment: &Namespace,
+        mut api: watch::Receiver<bool>,
+    ) -> Result<(), UpErrorKind> {
+        self.connect_node(part, node, segment).await?;
+        if self.extent == Extent::NetworkAndEtcd {
+            return Ok(());
+        }
+        if api.wait_for(|up| *up).await.is_err() {
+            // The control plane failed and its error is on the way.
+            return std::future::pending().await;
+        }
+        let programming = Programming { run: self.run, options: self.options };
+        try_join!(
+            self.run(programming.kubelet(part.state, node.node, node.state)),
+            self.run(programming.agent(part.state, node.state)),
+        )?;
+        Ok(())
+    }
+
+    /// Makes a node's namespace and connects it to its cluster's segment.
+    async fn connect_node(&self, part: Part<'up>, node: NodePart<'up>, segment: &Namespace) -> Result<(), UpErrorKind> {
+        let namespace = self.namespace(&node.state.netns, Forwarding::On).await?;
+        add_veth(
+            VethEnd {
+                namespace: segment,
+                name: format!("node{}", node.position + 1),
+                index: Index::of_port(node.position),
+            },
+            VethEnd { namespace: &namespace, name: NODE_LINK.to_owned(), index: Index::NODE },
+            Index::BRIDGE,
+        )
+        .await?;
+        namespace.add_address(Index::NODE, node.state.ip, part.cluster.node_cidr().prefix_len()).await?;
+        namespace.add_route(everywhere(), part.cluster.router_address()).await?;
+        for peer in part.cluster.nodes().iter().filter(|peer| peer.name() != node.state.name) {
+            namespace.add_route(peer.pod_cidr(), peer.address()).await?;
+        }
+        self.say(&format!("{}: connected", node.state.name));
+        Ok(())
+    }
+
+    /// Starts a process and waits until it is ready.
+    async fn run(&self, spec: ProgramSpec) -> Result<(), UpErrorKind> {
+        let name = spec.name.clone();
+        let process = Process::start(spec, self.exits)?;
+        let ready = process.wait_ready();
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process);
+        ready.await?;
+        self.say(&format!("{name} is ready"));
+        Ok(())
+    }
+}
+
+/// A node as planned and as described.
+#[derive(Clone, Copy)]
+struct NodePart<'up> {
+    /// Position in the cluster, from 0.
+    position: u32,
+    node: &'up Node,
+    state: &'up NodeState,
+}

@@ -1,0 +1,28 @@
+//! Runs a scenario on a mesh: actions, faults with witnesses, probes, belief against reality, and the verdict.
+//!
+//! The engine owns time and I/O; what it decides with is pure: the oracle (`meshbed-oracle`), the conditions of
+//! settling ([`settle`]), the expectations ([`expect`]) and the stopwatch ([`stopwatch`]) take values and return
+//! values. Everything that happens becomes an event of `meshbed-events`; reports are made from those alone.
+//!
+//! The engine reads BPF maps by pin path and Cilium's layout, never through the agent under test.
+
+pub mod bench;
+mod clock;
+mod expect;
+mod fault;
+mod kubernetes;
+mod maps;
+mod probe;
+mod recorder;
+mod run;
+mod settle;
+mod steps;
+mod stopwatch;
+mod watch;
+mod world;
+
+pub use clock::RunClock;
+pub use kubernetes::{Cluster, KubernetesError};
+pub use maps::{MapReadError, read_maps};
+pub use recorder::{Listener, Recorder};
+pub use run::{Keep, RunOptions, RunOutcome, run};

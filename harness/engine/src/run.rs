@@ -1,0 +1,250 @@
+//! One run: mesh up, steps, mesh down, verdict.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use mesh_types::ClusterName;
+use meshbed_driver::{Mesh, Programs, RunId, RunState, UpOptions};
+use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
+use meshbed_scenario::Scenario;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Listener, Recorder, RunClock,
+    kubernetes::Cluster,
+    maps::Reader,
+    probe::lock,
+    steps::{Stage, chain},
+    watch,
+    world::World,
+};
+
+/// What becomes of the mesh after the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It is taken down.
+    No,
+    /// It stays up, for `status`, `exec` and `kubectl`.
+    Yes,
+}
+
+/// What a run needs.
+pub struct RunOptions {
+    /// The scenario and its topology.
+    pub scenario: Scenario,
+    /// Label of everything that the run owns.
+    pub run: RunId,
+    /// The programs that the mesh is made of.
+    pub programs: Programs,
+    /// What becomes of the mesh.
+    pub keep: Keep,
+    /// More environment for the agents under test.
+    pub agent_env: Vec<(String, String)>,
+    /// File for the record; its folder exists.
+    pub record: PathBuf,
+    /// Told of everything as it happens.
+    pub listener: Listener,
+}
+
+/// How a run ended.
+pub struct RunOutcome {
+    /// Everything that happened.
+    pub record: RunRecord,
+    /// The verdict, as in the record's last event.
+    pub verdict: Verdict,
+    /// The state of a mesh that was kept.
+    pub kept: Option<RunState>,
+}
+
+/// Runs the scenario. Whatever happens, the mesh is taken down at the end unless it is to be kept.
+///
+/// # Errors
+///
+/// Only when the record cannot be created: everything else is an event of the record.
+pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::Result<RunOutcome> {
+    let RunOptions { scenario, run, programs, keep, agent_env, record, listener } = options;
+    let clock = RunClock::start();
+    let recorder = Recorder::new(Some(&record), listener)?;
+    let world = World::new(scenario.topology(), scenario.grace(), clock, recorder);
+    let world = Arc::new(Mutex::new(world));
+    lock(&world).emit(Event::RunStarted(info(&scenario, &run)));
+
+    let mut up = UpOptions::new(run, programs.clone());
+    up.env = agent_env;
+    let progress = |what: &str| lock(&world).emit(Event::MeshProgress { what: what.to_owned() });
+    let brought_up = tokio::select! {
+        biased;
+        () = interrupt.cancelled() => Err(Verdict::Interrupted),
+        mesh = meshbed_driver::up(scenario.topology(), up, progress) => mesh.map_err(|error| {
+            lock(&world).emit(Event::Note { text: chain(&error) });
+            Verdict::Environment
+        }),
+    };
+    let (verdict, kept) = match brought_up {
+        Err(verdict) => (verdict, None),
+        Ok(mesh) => {
+            let verdict = on_mesh(&mesh, &scenario, &programs, &world, &interrupt).await;
+            let kept = match (keep, verdict) {
+                (Keep::Yes, _) => leave(mesh, &world),
+                (Keep::No, _) => {
+                    take_down(mesh, &world).await;
+                    None
+                }
+            };
+            (verdict, kept)
+        }
+    };
+    let mut world = lock(&world);
+    world.emit(Event::RunFinished { verdict, exit_code: exit_code(verdict) });
+    world.recorder().flush();
+    Ok(RunOutcome { record: world.recorder().record().clone(), verdict, kept })
+}
+
+/// The documented exit code of a verdict.
+pub(crate) fn exit_code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Passed => 0,
+        Verdict::Failed => 1,
+        Verdict::Environment => 3,
+        Verdict::Invalid => 4,
+        Verdict::TimedOut => 5,
+        Verdict::Interrupted => 130,
+    }
+}
+
+/// Watches, reads and runs the steps on a mesh that is up.
+async fn on_mesh(
+    mesh: &Mesh,
+    scenario: &Scenario,
+    programs: &Programs,
+    world: &Arc<Mutex<World>>,
+    interrupt: &CancellationToken,
+) -> Verdict {
+    lock(world).emit(Event::MeshReady);
+    let observed = match Observers::start(mesh.state(), world).await {
+        Ok(observed) => observed,
+        Err(error) => {
+            lock(world).emit(Event::Note { text: chain(error.as_ref()) });
+            return Verdict::Environment;
+        }
+    };
+    let clusters = observed.clusters().clone();
+    let mut stage =
+        Stage::new(scenario.clone(), mesh.state().clone(), clusters, Arc::clone(world), programs.meshbed_pod.clone());
+    let verdict = tokio::select! {
+        biased;
+        () = interrupt.cancelled() => Verdict::Interrupted,
+        exited = mesh.exited() => {
+            let text = format!("`{}` ended unexpectedly ({}); end of its log:\n{}", exited.name, exited.status, exited.tail);
+            lock(world).emit(Event::Note { text });
+            Verdict::Environment
+        }
+        verdict = all_steps(&mut stage) => verdict,
+    };
+    stage.stop_probes().await;
+    if verdict == Verdict::Passed && lock(world).violations_between_steps() > 0 {
+        return Verdict::Failed;
+    }
+    verdict
+}
+
+async fn all_steps(stage: &mut Stage) -> Verdict {
+    let count = stage.scenario.steps().len();
+    for index in 0..count {
+        let outcome = stage.run(index).await;
+        let verdict = match outcome {
+            StepOutcome::Passed | StepOutcome::Skipped => continue,
+            StepOutcome::Failed => Verdict::Failed,
+            StepOutcome::TimedOut => Verdict::TimedOut,
+            StepOutcome::Invalid => Verdict::Invalid,
+        };
+        for step in index + 1..count {
+            lock(&stage.world).emit(Event::StepFinished { step, outcome: StepOutcome::Skipped });
+        }
+        return verdict;
+    }
+    Verdict::Passed
+}
+
+/// Everything that tells the world what happens; stops when dropped.
+pub(crate) struct Observers {
+    clusters: BTreeMap<ClusterName, Cluster>,
+    _tasks: JoinSet<()>,
+    _maps: Reader,
+}
+
+impl Observers {
+    pub(crate) fn clusters(&self) -> &BTreeMap<ClusterName, Cluster> {
+        &self.clusters
+    }
+
+    pub(crate) async fn start(
+        state: &RunState,
+        world: &Arc<Mutex<World>>,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let mut clusters = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        let (sender, mut seen) = mpsc::channel(watch::QUEUE_MAX);
+        for cluster in &state.clusters {
+            let connected = Cluster::connect(cluster.name.clone(), &cluster.kubeconfig_host).await?;
+            watch::watch(&connected, &mut tasks, &sender);
+            clusters.insert(cluster.name.clone(), connected);
+        }
+        let of_watches = Arc::clone(world);
+        tasks.spawn(async move {
+            while let Some(seen) = seen.recv().await {
+                lock(&of_watches).seen(seen);
+            }
+        });
+        let nodes = state.clusters.iter().flat_map(|cluster| &cluster.nodes);
+        let roots = nodes.map(|node| node.bpf_root.clone()).collect();
+        let maps = Reader::start(roots, Arc::clone(world))?;
+        Ok(Self { clusters, _tasks: tasks, _maps: maps })
+    }
+}
+
+fn leave(mesh: Mesh, world: &Mutex<World>) -> Option<RunState> {
+    match mesh.keep() {
+        Ok(state) => Some(state),
+        Err(error) => {
+            note(world, format!("the mesh could not be kept: {}", chain(&error)));
+            None
+        }
+    }
+}
+
+async fn take_down(mesh: Mesh, world: &Mutex<World>) {
+    if let Err(error) = mesh.down().await {
+        note(world, format!("the mesh was not taken down completely: {}; `meshbed down` tries again", chain(&error)));
+    }
+}
+
+fn note(world: &Mutex<World>, text: String) {
+    world.lock().unwrap_or_else(std::sync::PoisonError::into_inner).emit(Event::Note { text });
+}
+
+fn info(scenario: &Scenario, run: &RunId) -> RunInfo {
+    let topology = scenario.topology();
+    let nodes = |cluster: &meshbed_scenario::Cluster| {
+        cluster.nodes().iter().map(|node| node.name().to_owned()).collect::<Vec<_>>()
+    };
+    RunInfo {
+        run: run.to_string(),
+        scenario: scenario.name().to_owned(),
+        question: scenario.question().to_owned(),
+        scenario_file: scenario.file().display().to_string(),
+        topology: topology.name().to_owned(),
+        environment: "netns".to_owned(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: jiff::Timestamp::now().to_string(),
+        clusters: topology.clusters().iter().map(|cluster| (cluster.name().to_string(), nodes(cluster))).collect(),
+        rate_per_second: scenario.probes().first().map_or(0, |probe| probe.rate.get()),
+        grace_us: u64::try_from(scenario.grace().as_micros()).unwrap_or(u64::MAX),
+        steps: scenario.steps().iter().map(|step| step.name.clone()).collect(),
+    }
+}

@@ -1,0 +1,86 @@
+//! What a fault cost: a pure function over the requests of its step.
+
+use meshbed_events::{Micros, Outcome, Request, Stopwatch};
+
+use crate::world::InForce;
+
+/// Reads the stopwatch of `fault` from all requests of its step. `last_right` is when, and on which node, maps
+/// became right last.
+pub(crate) fn read(fault: &InForce, requests: &[Request], last_right: Option<&(Micros, String)>) -> Stopwatch {
+    let hit = |request: &&Request| fault.clusters.iter().any(|cluster| cluster.as_str() == request.cluster);
+    let from_dead = |request: &&Request| match &request.outcome {
+        Outcome::Answered(answer) => {
+            fault.dead.iter().any(|(cluster, ip)| cluster.as_str() == answer.cluster && ip.to_string() == answer.ip)
+        }
+        Outcome::Failed(_) => false,
+    };
+    let answered = |request: &&Request| matches!(request.outcome, Outcome::Answered(_));
+    let last_answer_of_dead = requests.iter().filter(from_dead).map(|request| request.done).max();
+    let first_answer_after = requests
+        .iter()
+        .filter(|request| request.sent >= fault.injected)
+        .filter(hit)
+        .filter(|request| answered(request) && !from_dead(request))
+        .map(|request| request.done)
+        .min();
+    let requests_lost =
+        requests.iter().filter(|request| request.done >= fault.injected).filter(|request| !answered(request)).count();
+    let after = last_right.filter(|(at, _)| *at >= fault.injected);
+    Stopwatch {
+        fault: fault.id,
+        step: fault.step,
+        target: fault.target.clone(),
+        injected: fault.injected,
+        last_answer_of_dead,
+        first_answer_after,
+        requests_lost: requests_lost.try_into().unwrap_or(u64::MAX),
+        last_map_right: after.map(|(at, _)| *at),
+        last_map_node: after.map(|(_, node)| node.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshbed_events::{Answer, ErrorKind};
+
+    use super::*;
+
+    fn request(sent: u64, outcome: Outcome) -> Request {
+        Request {
+            cluster: "alpha".into(),
+            client: "x-wing".into(),
+            service: "default/rebel-base:80".into(),
+            sequence: 0,
+            sent: Micros(sent),
+            done: Micros(sent + 1),
+            outcome,
+        }
+    }
+
+    fn answer(cluster: &str, ip: &str) -> Outcome {
+        Outcome::Answered(Answer { cluster: cluster.into(), pod: "p".into(), ip: ip.into(), status: 200 })
+    }
+
+    #[test]
+    fn a_kill_is_timed_from_the_injection() {
+        let fault = InForce {
+            id: 0,
+            target: "t".into(),
+            clusters: ["alpha".parse().expect("valid")].into(),
+            step: 3,
+            injected: Micros(100),
+            dead: [("alpha".parse().expect("valid"), std::net::Ipv4Addr::new(10, 1, 1, 2))].into(),
+        };
+        let requests = [
+            request(90, answer("alpha", "10.1.1.2")),
+            request(101, Outcome::Failed(ErrorKind::Refused)),
+            request(105, Outcome::Failed(ErrorKind::Refused)),
+            request(110, answer("beta", "10.2.1.2")),
+        ];
+        let read = read(&fault, &requests, Some(&(Micros(104), "beta/beta-1".to_owned())));
+        assert_eq!(read.last_answer_of_dead, Some(Micros(91)));
+        assert_eq!(read.first_answer_after, Some(Micros(111)));
+        assert_eq!(read.requests_lost, 2);
+        assert_eq!((read.last_map_right, read.last_map_node.as_deref()), (Some(Micros(104)), Some("beta/beta-1")));
+    }
+}

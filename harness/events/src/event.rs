@@ -1,0 +1,239 @@
+//! The events of a run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Micros, Request};
+
+/// Number of a fault within a run, from 0.
+pub type FaultId = u32;
+
+/// Something that happened. Times are in [`crate::Stamped`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// First event of every run.
+    RunStarted(RunInfo),
+    /// A part of bringing the mesh up is done: `namespaces`, `etcd`, `apiserver`, `agents`, …
+    MeshProgress {
+        /// What is done.
+        what: String,
+    },
+    /// Everything that the topology asks for is there and ready.
+    MeshReady,
+    /// A step of the scenario begins.
+    StepStarted {
+        /// Index from 0.
+        step: usize,
+        /// Its name in the scenario file.
+        name: String,
+    },
+    /// All actions of the step are done and the mesh has settled; requests sent from now on are *steady*.
+    StepSettled {
+        /// Index of the step.
+        step: usize,
+    },
+    /// A step ended.
+    StepFinished {
+        /// Index of the step.
+        step: usize,
+        /// How.
+        outcome: StepOutcome,
+    },
+    /// A Kubernetes object changed, as the harness's own watch saw it.
+    ObjectChanged {
+        /// Cluster.
+        cluster: String,
+        /// Kind, such as `Service`.
+        kind: String,
+        /// `namespace/name`.
+        name: String,
+        /// `applied` or `deleted`, and what is worth telling.
+        change: String,
+    },
+    /// A fault was injected.
+    FaultInjected {
+        /// Its number.
+        fault: FaultId,
+        /// Kind, such as `pod-kill`.
+        kind: String,
+        /// What it hits, such as `alpha: 2 pods of rebel-base`.
+        target: String,
+        /// Pods (`cluster/name`) that can no longer answer because of it.
+        pods: Vec<String>,
+    },
+    /// Proof that the fault took effect.
+    FaultWitnessed {
+        /// Its number.
+        fault: FaultId,
+        /// What was seen, such as `pid 4711 is gone`.
+        witness: String,
+    },
+    /// The fault was undone.
+    FaultHealed {
+        /// Its number.
+        fault: FaultId,
+    },
+    /// A request of a probe ended.
+    Request(Request),
+    /// What a node's maps hold changed, as read from its pins by the harness.
+    MapChanged {
+        /// Cluster.
+        cluster: String,
+        /// Node.
+        node: String,
+        /// The whole content, by meaning.
+        state: MapState,
+    },
+    /// A node's maps agree with the oracle (again).
+    MapRight {
+        /// Cluster.
+        cluster: String,
+        /// Node.
+        node: String,
+    },
+    /// A node's maps disagree with the oracle.
+    MapWrong {
+        /// Cluster.
+        cluster: String,
+        /// Node.
+        node: String,
+        /// One line a difference, naming service and backend.
+        differences: Vec<String>,
+    },
+    /// An answer or error that the oracle does not allow.
+    Violation {
+        /// Index of the step, if one was running.
+        step: Option<usize>,
+        /// Full sentence naming node, service and backend.
+        message: String,
+    },
+    /// An expectation of a step held or failed.
+    Expectation {
+        /// Index of the step.
+        step: usize,
+        /// What was expected, in the scenario's words.
+        expectation: String,
+        /// Empty when it held; else one sentence a finding, naming node, service and backend where it can.
+        findings: Vec<String>,
+    },
+    /// The stopwatch of a fault was read.
+    Stopwatch(Stopwatch),
+    /// Something worth telling that fits nowhere else.
+    Note {
+        /// The text.
+        text: String,
+    },
+    /// Last event of every run.
+    RunFinished {
+        /// How it ended.
+        verdict: Verdict,
+        /// Exit code of the process, as documented in the README.
+        exit_code: u8,
+    },
+}
+
+/// What is true for the whole run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Run ID, unique on the machine.
+    pub run: String,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// The question that it answers.
+    pub question: String,
+    /// Path of the scenario file as given.
+    pub scenario_file: String,
+    /// Name of the topology.
+    pub topology: String,
+    /// Environment, such as `netns`.
+    pub environment: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Version of meshbed.
+    pub version: String,
+    /// Start of the run, RFC 3339, UTC.
+    pub started: String,
+    /// Nodes by cluster.
+    pub clusters: BTreeMap<String, Vec<String>>,
+    /// Requests a second that each client sends.
+    pub rate_per_second: u32,
+    /// How far before a request's start the oracle looks back, in microseconds.
+    pub grace_us: u64,
+    /// Names of the steps, in order.
+    pub steps: Vec<String>,
+}
+
+/// What the load-balancing maps of one node hold, by meaning: no IDs, no slot order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapState {
+    /// By frontend, such as `10.101.0.10:80/TCP`.
+    pub frontends: BTreeMap<String, MapFrontend>,
+}
+
+/// One frontend in a node's maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapFrontend {
+    /// Addresses of selectable backends (slots `1..=count`), such as `10.1.1.2:80/TCP`, sorted.
+    pub active: Vec<String>,
+    /// Addresses in slots beyond `count`.
+    pub inactive: Vec<String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepOutcome {
+    /// All expectations held.
+    Passed,
+    /// One did not, or the oracle found a violation.
+    Failed,
+    /// The mesh did not settle in time.
+    TimedOut,
+    /// Not run because an earlier step ended the run.
+    Skipped,
+    /// A fault of it had no witness.
+    Invalid,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything held.
+    Passed,
+    /// An expectation or the oracle failed.
+    Failed,
+    /// The environment could not run this.
+    Environment,
+    /// A fault had no witness.
+    Invalid,
+    /// A deadline passed.
+    TimedOut,
+    /// A person or a supervisor stopped it.
+    Interrupted,
+}
+
+/// What one fault cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopwatch {
+    /// Fault that it belongs to.
+    pub fault: FaultId,
+    /// Index of the step.
+    pub step: usize,
+    /// What was hit.
+    pub target: String,
+    /// When the fault was injected.
+    pub injected: Micros,
+    /// Last answer that came from a backend that the fault kills.
+    pub last_answer_of_dead: Option<Micros>,
+    /// First answer of another backend to a request sent after the injection.
+    pub first_answer_after: Option<Micros>,
+    /// Requests that failed because of it.
+    pub requests_lost: u64,
+    /// When the last node's maps agreed with the oracle again.
+    pub last_map_right: Option<Micros>,
+    /// The node that was last, as `cluster/node`.
+    pub last_map_node: Option<String>,
+}

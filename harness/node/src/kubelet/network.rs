@@ -1,0 +1,257 @@
+//! A pod's network: a named namespace, a veth pair to the node, one address and two routes.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::{AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use futures::TryStreamExt;
+use netlink_packet_route::{
+    link::{InfoData, InfoVeth},
+    route::RouteScope,
+};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use tokio::{runtime, sync::oneshot};
+
+/// Where named network namespaces are, as for `ip netns` (ip-netns(8)).
+pub(crate) const NETNS_FOLDER: &str = "/run/netns";
+/// The calling thread's network namespace.
+const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
+/// The pod's end of the pair.
+const POD_LINK: &str = "eth0";
+/// Settings of a pod's namespace, below `/proc/sys/net`. Those of IPv6 are absent when the kernel has none.
+const SETTINGS: [(&str, &str); 4] = [
+    // Nothing here speaks IPv6, and its address detection would delay the link by seconds.
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+    // Probes open hundreds of connections a second; the default range has 28,232 ports.
+    ("ipv4/ip_local_port_range", "10000 65535"),
+    // As container runtimes set it: programs need no privilege for port 80.
+    ("ipv4/ip_unprivileged_port_start", "0"),
+];
+
+/// A step of making or removing a network failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {act}")]
+pub struct NetworkError {
+    act: String,
+    #[source]
+    source: io::Error,
+}
+
+/// Names of what a pod has in the node's network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PodNames {
+    /// File that pins the pod's network namespace.
+    pub(crate) netns: PathBuf,
+    /// The node's end of the pair.
+    pub(crate) link: String,
+}
+
+impl PodNames {
+    pub(crate) fn new(netns_prefix: &str, uid: &str) -> Self {
+        // A UID is 32 hexadecimal digits and hyphens (RFC 9562); eight digits are unique enough for one node's pods,
+        // and `lxc` with eight digits fits into an interface name (15 bytes).
+        let digits: String = uid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+        Self { netns: Path::new(NETNS_FOLDER).join(format!("{netns_prefix}{digits}")), link: format!("lxc{digits}") }
+    }
+}
+
+/// The network of the node: the namespace of the thread that opens it.
+#[derive(Debug)]
+pub(crate) struct NodeNetwork {
+    netlink: Handle,
+}
+
+impl NodeNetwork {
+    /// Must be called on a thread that is in the node's namespace, within a runtime.
+    pub(crate) fn open() -> Result<Self, NetworkError> {
+        let (connection, netlink, _) = rtnetlink::new_connection().act(|| "open a netlink socket".to_owned())?;
+        tokio::spawn(connection);
+        Ok(Self { netlink })
+    }
+
+    /// Puts the gateway's address on the loopback interface, so that the node answers ARP for it on every pod's link.
+    pub(crate) async fn add_gateway(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let loopback = index_of(&self.netlink, "lo").await?;
+        let up = LinkMessageBuilder::<LinkUnspec>::new().index(loopback).up().build();
+        self.netlink.link().change(up).execute().await.act(|| "set `lo` up".to_owned())?;
+        let add = self.netlink.address().add(loopback, IpAddr::V4(address), 32).replace();
+        add.execute().await.act(|| format!("add gateway address {address} to `lo`"))
+    }
+
+    /// Makes everything. What a failure leaves behind is removed by [`Self::disconnect`].
+    pub(crate) async fn connect(
+        &self,
+        names: &PodNames,
+        address: Ipv4Addr,
+        gateway: Ipv4Addr,
+    ) -> Result<(), NetworkError> {
+        let PodNamespace { file, netlink: inside } = make_namespace(names.netns.clone()).await?;
+        // Not up yet: `veth_open` (drivers/net/veth.c) refuses while the pair is only half made.
+        let peer = LinkMessageBuilder::<LinkUnspec>::new().name(POD_LINK).setns_by_fd(file.as_raw_fd()).build();
+        let pair = LinkMessageBuilder::<LinkVeth>::new(&names.link, POD_LINK)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .up()
+            .build();
+        let act = || format!("make link `{}`", names.link);
+        self.netlink.link().add(pair).execute().await.act(act)?;
+
+        let loopback = index_of(&inside, "lo").await?;
+        let up = LinkMessageBuilder::<LinkUnspec>::new().index(loopback).up().build();
+        inside.link().change(up).execute().await.act(|| "set the pod's `lo` up".to_owned())?;
+        let own = index_of(&inside, POD_LINK).await?;
+        let up = LinkMessageBuilder::<LinkUnspec>::new().index(own).up().build();
+        inside.link().change(up).execute().await.act(|| format!("set the pod's `{POD_LINK}` up"))?;
+        let add = inside.address().add(own, IpAddr::V4(address), 32);
+        add.execute().await.act(|| format!("add address {address} to the pod"))?;
+        let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(own).onlink().build();
+        inside.route().add(default).execute().await.act(|| format!("add the pod's route via {gateway}"))?;
+
+        let link = index_of(&self.netlink, &names.link).await?;
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(address, 32)
+            .output_interface(link)
+            .scope(RouteScope::Link)
+            .build();
+        let add = self.netlink.route().add(route).replace();
+        add.execute().await.act(|| format!("add a route to {address}"))
+    }
+
+    /// Removes everything that is there. All parts are tried; the first error is returned.
+    pub(crate) async fn disconnect(&self, names: &PodNames) -> Result<(), NetworkError> {
+        let link = self.remove_link(&names.link).await;
+        let namespace = remove_namespace(&names.netns);
+        link.and(namespace)
+    }
+
+    async fn remove_link(&self, name: &str) -> Result<(), NetworkError> {
+        let index = match index_of(&self.netlink, name).await {
+            Ok(index) => index,
+            Err(error) if is_no_device(&error.source) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match self.netlink.link().del(index).execute().await.act(|| format!("remove link `{name}`")) {
+            Err(error) if is_no_device(&error.source) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// A namespace and a netlink socket in it.
+struct PodNamespace {
+    file: OwnedFd,
+    netlink: Handle,
+}
+
+/// Makes and pins a namespace, on a thread of its own: threads that are in another namespace must not be used for
+/// anything else, and this one ends.
+async fn make_namespace(path: PathBuf) -> Result<PodNamespace, NetworkError> {
+    let runtime = runtime::Handle::current();
+    let (sender, receiver) = oneshot::channel();
+    thread::Builder::new()
+        .name("netns".to_owned())
+        .spawn(move || {
+            let made = pin_new(&path).and_then(|file| {
+                let _entered = runtime.enter();
+                // A socket belongs to the namespace of the thread that opens it, whoever uses it later.
+                let (connection, netlink, _) =
+                    rtnetlink::new_connection().act(|| "open a netlink socket in the pod".to_owned())?;
+                runtime.spawn(connection);
+                Ok(PodNamespace { file, netlink })
+            });
+            // Nobody waits any more only when the kubelet ends; the harness then removes what is left.
+            drop(sender.send(made));
+        })
+        .act(|| "start a thread".to_owned())?;
+    receiver
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")).act(|| "make a namespace".to_owned()))
+}
+
+fn pin_new(path: &Path) -> Result<OwnedFd, NetworkError> {
+    const NONE: Option<&str> = None;
+    let act = || format!("make network namespace `{}`", path.display());
+    OpenOptions::new().write(true).create_new(true).open(path).act(act)?;
+    unshare(CloneFlags::CLONE_NEWNET).act(act)?;
+    mount(Some(OWN_NAMESPACE), path, NONE, MsFlags::MS_BIND, NONE).act(act)?;
+    for (setting, value) in SETTINGS {
+        // This folder shows the namespace of the thread that looks.
+        match fs::write(Path::new("/proc/sys/net").join(setting), value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result.act(|| format!("set `{setting}` in the pod"))?,
+        }
+    }
+    Ok(File::open(OWN_NAMESPACE).act(act)?.into())
+}
+
+fn remove_namespace(path: &Path) -> Result<(), NetworkError> {
+    let act = || format!("remove network namespace `{}`", path.display());
+    match umount2(path, MntFlags::MNT_DETACH) {
+        // EINVAL: it is no mount point, as its maker did not get that far (umount(2)).
+        Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
+        Err(errno) => return Err(errno).act(act),
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.act(act),
+    }
+}
+
+async fn index_of(netlink: &Handle, name: &str) -> Result<u32, NetworkError> {
+    let act = || format!("find link `{name}`");
+    let link = netlink.link().get().match_name(name).execute().try_next().await.act(act)?;
+    link.map(|link| link.header.index).ok_or_else(|| io::Error::from(nix::errno::Errno::ENODEV)).act(act)
+}
+
+fn is_no_device(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
+}
+
+/// Attaches what was tried to a failure.
+trait Act<T> {
+    fn act(self, act: impl FnOnce() -> String) -> Result<T, NetworkError>;
+}
+
+impl<T> Act<T> for io::Result<T> {
+    fn act(self, act: impl FnOnce() -> String) -> Result<T, NetworkError> {
+        self.map_err(|source| NetworkError { act: act(), source })
+    }
+}
+
+impl<T> Act<T> for nix::Result<T> {
+    fn act(self, act: impl FnOnce() -> String) -> Result<T, NetworkError> {
+        self.map_err(io::Error::from).act(act)
+    }
+}
+
+impl<T> Act<T> for Result<T, rtnetlink::Error> {
+    fn act(self, act: impl FnOnce() -> String) -> Result<T, NetworkError> {
+        self.map_err(|error| match error {
+            rtnetlink::Error::NetlinkError(message) => message.to_io(),
+            other => io::Error::other(other),
+        })
+        .act(act)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_into_the_kernels_limits() {
+        let names = PodNames::new("mb-k3f9x2-alpha-alpha-1-", "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9");
+        assert_eq!(names.netns, Path::new("/run/netns/mb-k3f9x2-alpha-alpha-1-0a1b2c3d"));
+        assert_eq!(names.link, "lxc0a1b2c3d");
+        assert!(names.link.len() < 16, "IFNAMSIZ counts the NUL");
+    }
+}

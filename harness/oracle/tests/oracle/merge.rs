@@ -1,0 +1,209 @@
+//! Rules of the merge that are not about annotations: ports, conditions, missing objects.
+
+use std::time::Duration;
+
+use crate::mesh::{
+    Annotations, allowed, cluster, not_ready, oracle, ready, service, service_with_ports, slice, slice_with_ports,
+    tell, terminating, terminating_not_serving,
+};
+use meshbed_events::{MapFrontend, MapState, Micros};
+use meshbed_oracle::Oracle;
+use serde_json::{Value, json};
+use test_case::test_case;
+
+const GLOBAL: Annotations<'static> = &[("service.cilium.io/global", "true")];
+
+fn world(objects: &[(&str, Value)]) -> Oracle {
+    let mut oracle = oracle(Duration::ZERO);
+    for (name, object) in objects {
+        tell(&mut oracle, 0, name, object);
+    }
+    oracle
+}
+
+/// Alpha's frontend port and beta's port behind it: does beta's backend count?
+#[test_case("http", "http", 9090 => true ; "same name, numbers do not matter")]
+#[test_case("http", "web", 80 => false ; "other name, although the number is the same")]
+#[test_case("", "web", 9090 => true ; "unnamed frontend takes every backend")]
+#[test_case("http", "", 9090 => true ; "unnamed backend serves every frontend")]
+#[test_case("", "", 9090 => true ; "no names at all")]
+fn port_names(frontend: &str, backend: &str, number: u16) -> bool {
+    let oracle = world(&[
+        ("alpha", service_with_ports(GLOBAL, json!([{"name": frontend, "port": 80}]))),
+        ("beta", service_with_ports(GLOBAL, json!([{"name": backend, "port": 80}]))),
+        ("beta", slice_with_ports(&[ready("10.2.1.1")], json!([{"name": backend, "port": number}]))),
+    ]);
+    !allowed(&oracle, 0, "alpha").is_empty()
+}
+
+#[test]
+fn protocols_must_be_equal() {
+    let oracle = world(&[
+        ("alpha", service(GLOBAL)),
+        ("beta", service(GLOBAL)),
+        ("beta", slice_with_ports(&[ready("10.2.1.1")], json!([{"name": "", "port": 80, "protocol": "UDP"}]))),
+    ]);
+    assert_eq!(allowed(&oracle, 0, "alpha"), Vec::<String>::new());
+}
+
+/// Two names for one port are one backend that answers to both.
+#[test_case("a" => 1 ; "first name")]
+#[test_case("b" => 1 ; "second name")]
+#[test_case("c" => 0 ; "neither")]
+fn one_address_under_two_names(frontend: &str) -> usize {
+    let ports = json!([{"name": "a", "port": 8080}, {"name": "b", "port": 8080}]);
+    let oracle = world(&[
+        ("alpha", service_with_ports(GLOBAL, json!([{"name": frontend, "port": 80}]))),
+        ("alpha", slice_with_ports(&[ready("10.1.1.1")], ports)),
+    ]);
+    allowed(&oracle, 0, "alpha").len()
+}
+
+/// What alpha sees of one endpoint when it is its own, and when it is beta's.
+#[test_case(&json!({}) => (true, true) ; "no conditions mean ready")]
+#[test_case(&json!({"ready": false}) => (false, false) ; "not ready, serving unknown")]
+#[test_case(&json!({"ready": false, "serving": true, "terminating": true}) => (true, true) ; "terminating but serving, alone")]
+#[test_case(&json!({"ready": false, "serving": false, "terminating": true}) => (false, false) ; "terminating, not serving")]
+#[test_case(&json!({"ready": true, "serving": false}) => (true, true) ; "ready is enough")]
+#[test_case(&json!({"ready": false, "serving": true}) => (false, true) ; "serving alone is exported and not used at home")]
+fn conditions(conditions: &Value) -> (bool, bool) {
+    let seen = |owner: &str| {
+        let endpoint = json!({"addresses": ["10.9.9.9"], "conditions": conditions});
+        let oracle = world(&[("alpha", service(GLOBAL)), ("beta", service(GLOBAL)), (owner, slice(&[endpoint]))]);
+        !allowed(&oracle, 0, "alpha").is_empty()
+    };
+    (seen("alpha"), seen("beta"))
+}
+
+#[test]
+fn without_an_own_service_there_is_no_frontend() {
+    let oracle = world(&[("beta", service(GLOBAL)), ("beta", slice(&[ready("10.2.1.1")]))]);
+    assert_eq!(allowed(&oracle, 0, "alpha"), Vec::<String>::new());
+    assert_eq!(oracle.truth(&cluster("alpha")).frontends.len(), 0);
+}
+
+#[test]
+fn a_headless_service_has_no_frontend_and_still_exports() {
+    let mut headless = service(GLOBAL);
+    headless["spec"]["clusterIP"] = json!("None");
+    headless["spec"]["clusterIPs"] = json!(["None"]);
+    let oracle = world(&[("alpha", service(GLOBAL)), ("beta", headless), ("beta", slice(&[ready("10.2.1.1")]))]);
+    assert_eq!(oracle.truth(&cluster("beta")).frontends.len(), 0);
+    assert_eq!(allowed(&oracle, 0, "alpha"), ["10.2.1.1 beta"]);
+}
+
+#[test]
+fn deleted_objects_count_no_more() {
+    let mut oracle = world(&[
+        ("alpha", service(GLOBAL)),
+        ("alpha", slice(&[ready("10.1.1.1")])),
+        ("beta", service(GLOBAL)),
+        ("beta", slice(&[ready("10.2.1.1")])),
+    ]);
+    oracle.slice(Micros(10), &cluster("alpha"), &slice(&[]), true).expect("readable");
+    oracle.service(Micros(20), &cluster("beta"), &service(&[]), true).expect("readable");
+    assert_eq!(allowed(&oracle, 9, "alpha"), ["10.1.1.1 alpha", "10.2.1.1 beta"]);
+    assert_eq!(allowed(&oracle, 10, "alpha"), ["10.2.1.1 beta"]);
+    assert_eq!(allowed(&oracle, 20, "alpha"), Vec::<String>::new());
+}
+
+#[test]
+fn a_slice_that_changes_hands_leaves_its_service() {
+    let mut oracle = world(&[("alpha", service(GLOBAL)), ("alpha", slice(&[ready("10.1.1.1")]))]);
+    let mut other = slice(&[ready("10.1.1.1")]);
+    other["metadata"]["labels"]["kubernetes.io/service-name"] = json!("death-star");
+    tell(&mut oracle, 5, "alpha", &other);
+    assert_eq!(allowed(&oracle, 5, "alpha"), Vec::<String>::new());
+}
+
+#[test]
+fn an_unreadable_object_is_an_error() {
+    let mut oracle = oracle(Duration::ZERO);
+    let nameless = json!({"kind": "Service", "metadata": {"namespace": "default"}});
+    let error = oracle.service(Micros(0), &cluster("alpha"), &nameless, false).expect_err("it has no name");
+    assert_eq!(error.to_string(), "object has no readable `/metadata/name`: Service default/?");
+    let wrong = service_with_ports(&[], json!([{"port": 70000}]));
+    let error = oracle.service(Micros(0), &cluster("alpha"), &wrong, false).expect_err("its port is too large");
+    assert_eq!(error.to_string(), "object has no readable `/ports/port`: Service default/rebel-base");
+}
+
+#[test]
+fn truth_names_frontends_and_both_kinds_of_backends() {
+    let endpoints =
+        [ready("10.1.1.1"), terminating("10.1.1.2"), terminating_not_serving("10.1.1.3"), not_ready("10.1.1.4")];
+    let mut kubernetes = service_with_ports(&[], json!([{"name": "https", "port": 443}]));
+    kubernetes["metadata"]["name"] = json!("kubernetes");
+    kubernetes["spec"]["clusterIPs"] = json!(["10.101.0.1"]);
+    let mut api = slice_with_ports(&[ready("172.18.1.2")], json!([{"name": "https", "port": 6443}]));
+    api["metadata"]["name"] = json!("kubernetes");
+    api["metadata"]["labels"]["kubernetes.io/service-name"] = json!("kubernetes");
+    let oracle = world(&[
+        ("alpha", kubernetes),
+        ("alpha", api),
+        ("alpha", service(GLOBAL)),
+        ("alpha", slice(&endpoints)),
+        ("beta", service(GLOBAL)),
+        ("beta", slice(&[ready("10.2.1.1"), terminating("10.2.1.2")])),
+    ]);
+    let truth = oracle.truth(&cluster("alpha"));
+    let lines: Vec<String> = truth
+        .frontends
+        .iter()
+        .map(|(address, truth)| {
+            let text = |side: &std::collections::BTreeSet<mesh_types::BackendAddress>| {
+                side.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            };
+            let (active, inactive, tolerated) = (text(&truth.active), text(&truth.inactive), text(&truth.tolerated));
+            format!("{address} {} active [{active}] inactive [{inactive}] tolerated [{tolerated}]", truth.service)
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @"
+    10.101.0.1:443/TCP default/kubernetes active [172.18.1.2:6443/TCP] inactive [] tolerated []
+    10.101.0.10:80/TCP default/rebel-base active [10.1.1.1:8080/TCP 10.2.1.1:8080/TCP 10.2.1.2:8080/TCP] inactive [10.1.1.2:8080/TCP] tolerated [10.1.1.3:8080/TCP]
+    ");
+}
+
+#[test]
+fn differences_name_service_and_backend() {
+    let oracle = world(&[
+        ("alpha", service(GLOBAL)),
+        ("alpha", slice(&[ready("10.1.1.1")])),
+        ("beta", service(GLOBAL)),
+        ("beta", slice(&[ready("10.2.1.1")])),
+    ]);
+    let truth = oracle.truth(&cluster("alpha"));
+    let state = |frontends: &[(&str, &[&str])]| MapState {
+        frontends: frontends
+            .iter()
+            .map(|(address, active)| {
+                let active = active.iter().map(ToString::to_string).collect();
+                ((*address).to_owned(), MapFrontend { active, inactive: Vec::new() })
+            })
+            .collect(),
+    };
+    let right = state(&[("10.101.0.10:80/TCP", &["10.1.1.1:8080/TCP", "10.2.1.1:8080/TCP"])]);
+    assert_eq!(truth.differences(&right), Vec::<String>::new());
+    let wrong =
+        state(&[("10.101.0.10:80/TCP", &["10.1.1.1:8080/TCP", "10.1.1.7:8080/TCP"]), ("10.101.0.99:80/TCP", &[])]);
+    insta::assert_snapshot!(truth.differences(&wrong).join("\n"), @"
+    service default/rebel-base (10.101.0.10:80/TCP): active backend 10.2.1.1:8080/TCP of beta is missing
+    service default/rebel-base (10.101.0.10:80/TCP): active backend 10.1.1.7:8080/TCP should not be there
+    frontend 10.101.0.99:80/TCP belongs to no service
+    ");
+    insta::assert_snapshot!(
+        truth.differences(&MapState::default()).join("\n"),
+        @"service default/rebel-base (10.101.0.10:80/TCP): frontend is missing"
+    );
+}
+
+/// A backend that terminates without serving may keep its slot or not; it may not be selectable.
+#[test_case(&[], &[] => 0 ; "gone")]
+#[test_case(&[], &["10.1.1.3:8080/TCP"] => 0 ; "kept")]
+#[test_case(&["10.1.1.3:8080/TCP"], &[] => 1 ; "selectable")]
+fn terminating_and_not_serving(active: &[&str], inactive: &[&str]) -> usize {
+    let oracle = world(&[("alpha", service(&[])), ("alpha", slice(&[terminating_not_serving("10.1.1.3")]))]);
+    let texts = |side: &[&str]| side.iter().map(ToString::to_string).collect();
+    let frontend = MapFrontend { active: texts(active), inactive: texts(inactive) };
+    let state = MapState { frontends: [("10.101.0.10:80/TCP".to_owned(), frontend)].into() };
+    oracle.truth(&cluster("alpha")).differences(&state).len()
+}

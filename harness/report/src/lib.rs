@@ -1,0 +1,20 @@
+//! Every report of a run as a pure function of its [`RunRecord`](meshbed_events::RunRecord): no I/O, no clock.
+//!
+//! All reports start from one [`Summary`], so that they cannot disagree. The exception is [`terminal::Live`], which sees
+//! one event at a time, and the charts of [`html`], which also need each request's time.
+
+pub mod html;
+pub mod junit;
+pub mod maps;
+pub mod terminal;
+pub mod yaml;
+
+mod summary;
+mod tally;
+mod words;
+
+pub use summary::{
+    Client, ClientTally, Ending, Expectation, Fault, MapChange, Node, NodeMaps, Note, Step, Summary, Violation,
+    WrongInterval,
+};
+pub use tally::{Latency, Tally};

@@ -1,0 +1,115 @@
+# meshbed's commands. Every recipe installs what it needs first; that is quick when it is there already.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+export PATH := env("CARGO_HOME", env("HOME") / ".cargo") / "bin:" + env("PATH") + ":/usr/sbin:/sbin"
+
+# Versions that the project is tried with.
+bpf_linker_version := "0.10.3"
+nextest_version := "0.9.143"
+deny_version := "0.20.2"
+toolchain := `sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml`
+
+# Show the recipes.
+default:
+    @just --list --unsorted
+
+# Install everything that building, testing and running need.
+setup: _build-tools _test-tools _run-tools
+
+# Build all programs, BPF included.
+build *ARGS: _build-tools
+    cargo build "$@"
+
+# Run all tests; those that load BPF programs and bring meshes up ask for root (see `test-root`).
+test *ARGS: _build-tools _test-tools _run-tools && test-root
+    cargo nextest run --profile ci "$@"
+
+# Run the tests that need root: kernel datapath, whole meshes, planted defects. Built by you, run by root.
+test-root *ARGS: _build-tools _test-tools _run-tools
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --quiet --bins
+    cargo build --quiet -p mesh-agent --features planted-defects --bin mesh-agent-planted
+    host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+    if [ -n "{{sudo}}" ]; then export "CARGO_TARGET_${host}_RUNNER={{sudo}}"; fi
+    cargo nextest run --profile e2e "$@"
+
+# Run a scenario, e.g. `just e2e failover` or `just e2e failover --keep`.
+e2e SCENARIO *ARGS: _build-tools _run-tools
+    cargo build --quiet --bins
+    {{sudo}} target/debug/meshbed run "$@"
+
+# Measure: mesh-up time and propagation of a removed endpoint, beside etcd's own put-to-watch.
+bench *ARGS: _build-tools _run-tools
+    cargo build --quiet --release --bins
+    {{sudo}} target/release/meshbed bench "$@"
+
+# Formatting, clippy, and what cargo-deny holds.
+lint: _build-tools _lint-tools
+    cargo fmt --all --check
+    cargo clippy --workspace --exclude mesh-bpf --all-targets -- -D warnings
+    cargo deny --offline check bans licenses sources
+
+# Accept changed snapshots.
+review:
+    command -v cargo-insta >/dev/null || cargo install cargo-insta --locked
+    cargo insta review
+
+# Take down every mesh that is left and remove all build output.
+clean:
+    if [ -x target/debug/meshbed ]; then {{sudo}} target/debug/meshbed down --all; fi
+    cargo clean
+    rm -rf reports/runs
+
+sudo := if `id -u` == "0" { "" } else { "sudo --preserve-env=CI,NO_COLOR,RUST_LOG,PATH,INSTA_UPDATE" }
+
+[private]
+_apt +PACKAGES:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v apt-get >/dev/null; then
+        echo "just: please install the equivalent of these Debian packages: $*" >&2
+        exit 3
+    fi
+    {{sudo}} apt-get update -qq
+    {{sudo}} env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+
+[private]
+_build-tools:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v protoc >/dev/null || ! command -v cc >/dev/null; then just _apt protobuf-compiler libprotobuf-dev build-essential; fi
+    if command -v rustup >/dev/null; then
+        rustup toolchain list | grep -q '^{{toolchain}}' || rustup toolchain install {{toolchain}} --profile minimal
+        for component in rust-src clippy rustfmt; do
+            rustup component list --toolchain {{toolchain}} --installed | grep -q "^$component" || rustup component add --toolchain {{toolchain}} "$component"
+        done
+    fi
+    bpf-linker --version 2>/dev/null | grep -qF 'bpf-linker {{bpf_linker_version}}' || cargo install bpf-linker --version '={{bpf_linker_version}}' --locked --quiet
+
+[private]
+_test-tools:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    command -v cargo-nextest >/dev/null || cargo install cargo-nextest --version '={{nextest_version}}' --locked --quiet
+
+[private]
+_run-tools:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    missing=()
+    command -v etcd >/dev/null || missing+=(etcd-server)
+    command -v etcdctl >/dev/null || missing+=(etcd-client)
+    command -v bpftool >/dev/null || missing+=(bpftool)
+    command -v curl >/dev/null || missing+=(curl)
+    command -v ip >/dev/null || missing+=(iproute2)
+    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then echo "just: running a mesh needs root and sudo is missing" >&2; exit 3; fi
+    if [ "${#missing[@]}" -gt 0 ]; then just _apt "${missing[@]}"; fi
+
+[private]
+_lint-tools:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    command -v cargo-deny >/dev/null || cargo install cargo-deny --version '={{deny_version}}' --locked --quiet
