@@ -23,6 +23,8 @@ use crate::tls::{self, TlsError};
 
 /// How long a client may take for its TLS hand-shake; a connection that never speaks must not stay for ever.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long nobody is let in after that failed: without descriptors left, the next attempt would fail at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests in flight may take after the order to stop; watches end at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -163,7 +165,11 @@ impl Acceptor {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => { connections.spawn(Arc::clone(&acceptor).connection(stream)); }
                     // Out of descriptors or a client that went away: neither is a reason to stop serving the others.
-                    Err(error) => tracing::warn!(%error, "cannot accept a connection"),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        // It ends early when the server does, and either way the loop goes on.
+                        drop(tokio::time::timeout(ACCEPT_PAUSE, acceptor.closing.cancelled()).await);
+                    }
                 },
                 Some(_) = connections.join_next() => {}
             }

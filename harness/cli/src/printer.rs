@@ -60,7 +60,11 @@ impl Progress {
     /// Progress on stderr.
     pub(crate) fn new(detail: Detail) -> Self {
         let live = Live::new(colour(), detail);
-        Self(Arc::new(Mutex::new(ProgressState { live, terminal: std::io::stderr().is_terminal(), shown: String::new() })))
+        Self(Arc::new(Mutex::new(ProgressState {
+            live,
+            terminal: std::io::stderr().is_terminal(),
+            shown: String::new(),
+        })))
     }
 
     /// Shows an event.

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use netlink_packet_route::route::{RouteScope, RouteType};
 use rtnetlink::{
     LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::link::{InfoBridge, InfoData, InfoVeth},
@@ -89,6 +90,20 @@ impl Namespace {
         }
         let request = self.netlink().route().add(message.build());
         request.execute().await.act(|| self.doing(&format!("add route to {destination} via {gateway}")))
+    }
+
+    /// Answers for every address of `destination` that has no better route, so that connections to a pod that is gone
+    /// are refused by its node at once (RST). Without a route they would go round until their TTL ends; the errors of an
+    /// `unreachable` route are limited to one a second for each client (`ip_error` in net/ipv4/route.c), and the limit
+    /// is the whole machine's.
+    pub(crate) async fn add_refusing(&self, destination: Ipv4Net) -> Result<(), SystemError> {
+        let message = RouteMessageBuilder::<Ipv4Addr>::new()
+            .kind(RouteType::Local)
+            .scope(RouteScope::Host)
+            .output_interface(LOOPBACK.0)
+            .destination_prefix(destination.network(), destination.prefix_len());
+        let request = self.netlink().route().add(message.build());
+        request.execute().await.act(|| self.doing(&format!("add refusing route to {destination}")))
     }
 }
 

@@ -117,6 +117,9 @@ fn write_sysctls(forwarding: Forwarding) -> Result<(), SystemError> {
         // Nobody needs to be told a shorter way, and a redirect would change routes behind the scenario's back.
         settings.push(("ipv4/conf/all/send_redirects", "0"));
         settings.push(("ipv4/conf/default/send_redirects", "0"));
+        // No kind of ICMP is limited: every packet to a pod that is gone gets its error. By default the kernel sends few,
+        // and the other clients would hang until their time-out.
+        settings.push(("ipv4/icmp_ratemask", "0"));
     }
     for (name, value) in settings {
         let file = Path::new("/proc/sys/net").join(name);

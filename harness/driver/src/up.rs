@@ -298,6 +298,7 @@ impl<'up> Builder<'up> {
         for peer in part.cluster.nodes().iter().filter(|peer| peer.name() != node.state.name) {
             namespace.add_route(peer.pod_cidr(), peer.address()).await?;
         }
+        namespace.add_refusing(node.state.pod_cidr).await?;
         self.say(&format!("{}: connected", node.state.name));
         Ok(())
     }

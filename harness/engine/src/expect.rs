@@ -11,9 +11,8 @@ const TOLD_MAX: usize = 3;
 
 /// The expectation in the scenario's words.
 pub(crate) fn words(expect: &Expect) -> String {
-    let names = |clusters: &BTreeSet<ClusterName>| {
-        clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ")
-    };
+    let names =
+        |clusters: &BTreeSet<ClusterName>| clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
     match expect {
         Expect::Answers { in_, from } => format!("clients in {in_} are answered by exactly {}", names(from)),
         Expect::Errors { max } => format!("at most {max} steady requests fail"),
@@ -22,7 +21,7 @@ pub(crate) fn words(expect: &Expect) -> String {
             format!("every request of clients in {in_} fails within {within:?}: {}", kinds.join(", "))
         }
         Expect::Endpoints { in_, service, from } => {
-            format!("the API of {in_} shows endpoints of {service} in exactly: {}", names(from))
+            format!("the API of {in_} shows endpoints of {service} in exactly {}", names(from))
         }
     }
 }
@@ -105,8 +104,7 @@ fn answers(in_: &ClusterName, from: &BTreeSet<ClusterName>, steady: &[Request]) 
 }
 
 fn errors(max: u64, steady: &[Request]) -> Vec<String> {
-    let failed: Vec<&Request> =
-        steady.iter().filter(|request| matches!(request.outcome, Outcome::Failed(_))).collect();
+    let failed: Vec<&Request> = steady.iter().filter(|request| matches!(request.outcome, Outcome::Failed(_))).collect();
     if failed.len() as u64 <= max {
         return Vec::new();
     }

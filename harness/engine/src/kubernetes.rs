@@ -5,11 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::Service,
-    discovery::v1::EndpointSlice,
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
@@ -122,9 +118,8 @@ impl Cluster {
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         };
         let what = format!("apply {kind} `{name}`");
-        let typed: DynamicObject = serde_json::from_value(object.clone())
-            .map_err(kube::Error::SerdeError)
-            .map_err(self.request(&what))?;
+        let typed: DynamicObject =
+            serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError).map_err(self.request(&what))?;
         let applied = match api.create(&PostParams::default(), &typed).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 api.patch(&name, &PatchParams::default(), &Patch::Merge(object)).await
@@ -205,8 +200,7 @@ impl Cluster {
     /// The cluster IP of a service.
     pub(crate) async fn cluster_ip(&self, service: &ServiceKey) -> Result<Ipv4Addr, KubernetesError> {
         let what = || format!("get service `{service}`");
-        let found =
-            self.api::<Service>(&service.namespace).get(&service.name).await.map_err(self.request(what()))?;
+        let found = self.api::<Service>(&service.namespace).get(&service.name).await.map_err(self.request(what()))?;
         let ip = found.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default();
         ip.parse().map_err(|_| KubernetesError::NoClusterIp { service: service.clone(), found: ip })
     }

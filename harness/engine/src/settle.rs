@@ -17,7 +17,10 @@ impl Objects {
     /// What is not settled yet, one sentence each; empty when all is.
     pub(crate) fn unsettled(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        reasons.extend(self.deployments.iter().filter_map(|(name, object)| deployment_unsettled(name, object)));
+        for (name, object) in &self.deployments {
+            let pods = self.pods_of(name, object);
+            reasons.extend(deployment_unsettled(name, object, pods));
+        }
         for (name, pod) in &self.pods {
             if !pod["metadata"]["deletionTimestamp"].is_null() {
                 reasons.push(format!("pod `{name}` is terminating"));
@@ -38,6 +41,19 @@ impl Objects {
             .collect()
     }
 
+    /// How many pods there are that a deployment's selector chooses, ready or not. Each kind is watched on its own, so the
+    /// deployment may be known to have no replicas while its pods still look alive.
+    fn pods_of(&self, deployment: &str, object: &Value) -> i64 {
+        let namespace = deployment.split('/').next().unwrap_or_default();
+        let selector = &object["spec"]["selector"]["matchLabels"];
+        let chosen = self
+            .pods
+            .values()
+            .filter(|pod| pod["metadata"]["namespace"] == namespace && selects(selector, pod))
+            .count();
+        i64::try_from(chosen).unwrap_or(i64::MAX)
+    }
+
     /// The ready pods of a deployment.
     pub(crate) fn deployment_pods(&self, deployment: &str) -> BTreeMap<String, String> {
         let Some(object) = self.deployments.get(deployment) else { return BTreeMap::new() };
@@ -52,7 +68,7 @@ impl Objects {
         }
         let (namespace, short) = name.split_once('/')?;
         let ready: BTreeSet<String> = self.ready_pods(namespace, selector).into_values().collect();
-        let listed: BTreeSet<String> = self
+        let endpoints: Vec<&Value> = self
             .slices
             .values()
             .filter(|slice| {
@@ -60,17 +76,26 @@ impl Objects {
                     && slice["metadata"]["labels"]["kubernetes.io/service-name"] == short
             })
             .flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
-            .filter(|endpoint| endpoint["conditions"]["ready"].as_bool().unwrap_or(true))
-            .flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten())
-            .filter_map(|address| address.as_str().map(str::to_owned))
             .collect();
-        (ready != listed).then(|| {
-            format!("endpoint slices of service `{name}` list {listed:?}, its ready pods have {ready:?}")
-        })
+        let is_ready = |endpoint: &&&Value| endpoint["conditions"]["ready"].as_bool().unwrap_or(true);
+        let listed = addresses(endpoints.iter().filter(is_ready));
+        if ready != listed {
+            return Some(format!("endpoint slices of service `{name}` list {listed:?}, its ready pods have {ready:?}"));
+        }
+        let known: BTreeSet<&str> = self.pods.values().filter_map(|pod| pod["status"]["podIP"].as_str()).collect();
+        let gone = addresses(endpoints.iter()).into_iter().find(|address| !known.contains(address.as_str()))?;
+        Some(format!("endpoint slices of service `{name}` list {gone}, whose pod is gone"))
     }
 }
 
-fn deployment_unsettled(name: &str, object: &Value) -> Option<String> {
+fn addresses<'a>(endpoints: impl Iterator<Item = &'a &'a Value>) -> BTreeSet<String> {
+    endpoints
+        .flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten())
+        .filter_map(|address| address.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn deployment_unsettled(name: &str, object: &Value, pods: i64) -> Option<String> {
     let number = |pointer: &str, default: i64| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(default);
     let wanted = number("/spec/replicas", 1);
     let (observed, generation) = (number("/status/observedGeneration", 0), number("/metadata/generation", 0));
@@ -80,6 +105,8 @@ fn deployment_unsettled(name: &str, object: &Value) -> Option<String> {
         Some(format!("deployment `{name}`: generation {generation} not yet observed, last is {observed}"))
     } else if ready != wanted || total != wanted || updated != wanted {
         Some(format!("deployment `{name}`: {ready} of {wanted} replicas ready, {updated} updated, {total} in all"))
+    } else if pods != wanted {
+        Some(format!("deployment `{name}`: {pods} pods exist, {wanted} are wanted"))
     } else {
         None
     }
@@ -87,9 +114,9 @@ fn deployment_unsettled(name: &str, object: &Value) -> Option<String> {
 
 fn selects(selector: &Value, pod: &Value) -> bool {
     let labels = &pod["metadata"]["labels"];
-    selector.as_object().is_some_and(|wanted| {
-        !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
-    })
+    selector
+        .as_object()
+        .is_some_and(|wanted| !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
 }
 
 fn is_ready(pod: &Value) -> bool {
@@ -135,10 +162,7 @@ mod tests {
     #[test]
     fn a_slice_that_still_lists_a_pod_that_is_not_ready_is_not_settled() {
         let reasons = objects("False", &["10.1.1.2"]).unsettled();
-        assert_eq!(
-            reasons,
-            ["endpoint slices of service `default/web` list {\"10.1.1.2\"}, its ready pods have {}"]
-        );
+        assert_eq!(reasons, ["endpoint slices of service `default/web` list {\"10.1.1.2\"}, its ready pods have {}"]);
     }
 
     #[test]
@@ -147,8 +171,13 @@ mod tests {
             json!({"metadata": {"generation": 2}, "spec": {"replicas": 2},
                    "status": {"observedGeneration": observed, "replicas": 2, "readyReplicas": ready, "updatedReplicas": 2}})
         };
-        assert_eq!(deployment_unsettled("default/a", &deployment(2, 2)), None);
-        assert!(deployment_unsettled("default/a", &deployment(1, 2)).is_some_and(|text| text.contains("1 of 2")));
-        assert!(deployment_unsettled("default/a", &deployment(2, 1)).is_some_and(|text| text.contains("generation 2")));
+        assert_eq!(deployment_unsettled("default/a", &deployment(2, 2), 2), None);
+        assert!(deployment_unsettled("default/a", &deployment(1, 2), 2).is_some_and(|text| text.contains("1 of 2")));
+        assert!(
+            deployment_unsettled("default/a", &deployment(2, 1), 2).is_some_and(|text| text.contains("generation 2"))
+        );
+        assert!(
+            deployment_unsettled("default/a", &deployment(2, 2), 3).is_some_and(|text| text.contains("3 pods exist"))
+        );
     }
 }

@@ -12,7 +12,7 @@ use mesh_types::ClusterName;
 use meshbed_driver::RunState;
 use meshbed_events::{Event, FaultId, StepOutcome};
 use meshbed_node::PodState;
-use meshbed_scenario::{Action, DeploymentKey, Expect, Fault, Located, Scenario, Step};
+use meshbed_scenario::{Action, DeploymentKey, Expect, Fault, Located, Position, Scenario, Step};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -71,7 +71,7 @@ pub(crate) enum StepError {
         pod: String,
     },
     /// The mesh did not settle in time.
-    #[error("not settled after {waited:?}:\n  {}", reasons.join("\n  "))]
+    #[error("the mesh had not settled after {waited:?}")]
     Unsettled {
         /// How long was waited.
         waited: Duration,
@@ -79,7 +79,7 @@ pub(crate) enum StepError {
         reasons: Vec<String>,
     },
     /// Maps stayed wrong: the agent's fault, not ours.
-    #[error("maps were still wrong after {waited:?}:\n  {}", reasons.join("\n  "))]
+    #[error("maps were still wrong after {waited:?}")]
     MapsWrong {
         /// How long was waited.
         waited: Duration,
@@ -106,7 +106,8 @@ pub(crate) struct Stage {
     pub(crate) world: Arc<Mutex<World>>,
     pub(crate) pod_program: PathBuf,
     clients: BTreeMap<String, Vec<Client>>,
-    faults: BTreeMap<String, (FaultId, Vec<pod_kill::PodKill>)>,
+    /// By the scenario's name for them: one fault for each cluster that is hit.
+    faults: BTreeMap<String, Vec<(FaultId, pod_kill::PodKill)>>,
     next_fault: FaultId,
 }
 
@@ -136,21 +137,24 @@ impl Stage {
         lock(&self.world).step_started(index, &step.name);
         let result = self.perform(index, &step).await;
         let violations = lock(&self.world).step_ends();
-        let (outcome, message) = match result {
-            Ok(true) if violations == 0 => (StepOutcome::Passed, None),
-            Ok(_) => (StepOutcome::Failed, None),
-            Err(error) => (outcome_of(&error), Some(chain(&error))),
+        let (outcome, findings) = match result {
+            Ok(true) if violations == 0 => (StepOutcome::Passed, Vec::new()),
+            Ok(_) => (StepOutcome::Failed, Vec::new()),
+            Err(error) => (outcome_of(&error), error.findings()),
         };
         let mut world = lock(&self.world);
-        if let Some(message) = message {
-            let position = step.position;
-            let place = format!("{}:{}:{}", self.scenario.file().display(), position.line, position.column);
-            let expectation = format!("step `{}` runs ({place})", step.name);
-            world.emit(Event::Expectation { step: index, expectation, findings: vec![message] });
+        if !findings.is_empty() {
+            let expectation = format!("the actions succeed and the mesh settles ({})", self.place(step.position));
+            world.emit(Event::Expectation { step: index, expectation, findings });
         }
         world.emit(Event::StepFinished { step: index, outcome });
         world.recorder().flush();
         outcome
+    }
+
+    /// `file:line:column` in the scenario.
+    fn place(&self, position: Position) -> String {
+        format!("{}:{}:{}", self.scenario.file().display(), position.line, position.column)
     }
 
     async fn perform(&mut self, index: usize, step: &Step) -> Result<bool, StepError> {
@@ -210,10 +214,8 @@ impl Stage {
     }
 
     async fn apply(&self, cluster: &ClusterName, path: &std::path::Path) -> Result<(), StepError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StepError::Manifest {
-            path: path.to_owned(),
-            source,
-        };
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| StepError::Manifest { path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
         let documents = meshbed_scenario::manifests(&text).map_err(|error| failed(error.into()))?;
         for document in documents {
@@ -282,14 +284,14 @@ impl Stage {
         deployment: &DeploymentKey,
     ) -> Result<(), StepError> {
         let failed = |source| StepError::Fault { name: name.to_owned(), source };
-        let id = self.next_fault;
-        self.next_fault += 1;
         let targets: Vec<(ClusterName, Vec<PodState>)> = clusters
             .iter()
             .map(|cluster| Ok((cluster.clone(), self.pods(cluster, deployment)?)))
             .collect::<Result<_, StepError>>()?;
         let mut undo = Vec::new();
         for (cluster, pods) in &targets {
+            let id = self.next_fault;
+            self.next_fault += 1;
             let target = format!("{} pods of {} in {cluster}", pods.len(), deployment.name);
             let struck = |dead: BTreeSet<(ClusterName, Ipv4Addr)>| {
                 let mut world = lock(&self.world);
@@ -300,26 +302,25 @@ impl Stage {
                 let clusters = [cluster.clone()].into();
                 world.fault_injected(InForce { id, target: target.clone(), clusters, step: index, injected, dead });
             };
+            let witnessed = |witness: String| lock(&self.world).emit(Event::FaultWitnessed { fault: id, witness });
             let injected =
-                pod_kill::inject(&self.clusters[cluster], deployment, pods, struck).await.map_err(failed)?;
-            let mut world = lock(&self.world);
-            world.emit(Event::FaultWitnessed { fault: id, witness: injected.witness });
-            world.must_see(cluster, injected.changed);
-            undo.push(injected.undo);
+                pod_kill::inject(&self.clusters[cluster], deployment, pods, struck, witnessed).await.map_err(failed)?;
+            lock(&self.world).must_see(cluster, injected.changed);
+            undo.push((id, injected.undo));
         }
-        self.faults.insert(name.to_owned(), (id, undo));
+        self.faults.insert(name.to_owned(), undo);
         Ok(())
     }
 
     async fn heal(&mut self, name: &str) -> Result<(), StepError> {
-        let Some((id, undo)) = self.faults.remove(name) else { return Ok(()) };
-        for undo in undo {
+        for (id, undo) in self.faults.remove(name).unwrap_or_default() {
             lock(&self.world).fault_healed(undo.dead());
             let (cluster, changed) =
                 undo.heal().await.map_err(|source| StepError::Fault { name: name.to_owned(), source })?;
-            lock(&self.world).must_see(&cluster, changed);
+            let mut world = lock(&self.world);
+            world.must_see(&cluster, changed);
+            world.emit(Event::FaultHealed { fault: id });
         }
-        lock(&self.world).emit(Event::FaultHealed { fault: id });
         Ok(())
     }
 
@@ -398,12 +399,21 @@ impl Stage {
             other => expect::requests(other, lock(&self.world).steady()),
         };
         let held = findings.is_empty();
-        let position = expectation.position;
-        let place = format!("{}:{}:{}", self.scenario.file().display(), position.line, position.column);
         let words = expect::words(&expectation.value);
-        let expectation = if held { words } else { format!("{words} ({place})") };
+        let expectation = if held { words } else { format!("{words} ({})", self.place(expectation.position)) };
         lock(&self.world).emit(Event::Expectation { step: index, expectation, findings });
         Ok(held)
+    }
+}
+
+impl StepError {
+    /// What to tell: the error with its causes, then one line for each thing that was missing.
+    fn findings(&self) -> Vec<String> {
+        let mut findings = vec![chain(self)];
+        if let Self::Unsettled { reasons, .. } | Self::MapsWrong { reasons, .. } = self {
+            findings.extend(reasons.iter().cloned());
+        }
+        findings
     }
 }
 

@@ -238,9 +238,7 @@ impl World {
                 belief.last_right = Some(at);
                 Event::MapRight { cluster, node: name }
             }
-            (_, false) if wrong != belief.wrong => {
-                Event::MapWrong { cluster, node: name, differences: wrong.clone() }
-            }
+            (_, false) if wrong != belief.wrong => Event::MapWrong { cluster, node: name, differences: wrong.clone() },
             _ => return,
         };
         belief.wrong = wrong;
@@ -429,10 +427,9 @@ fn asked(request: &Request) -> Option<Asked> {
     let (namespace, name) = request.service.split_once('/')?;
     let (name, port) = name.rsplit_once(':')?;
     let outcome = match &request.outcome {
-        Outcome::Answered(answer) => meshbed_oracle::Outcome::Answered {
-            ip: answer.ip.parse().ok()?,
-            cluster: answer.cluster.parse().ok()?,
-        },
+        Outcome::Answered(answer) => {
+            meshbed_oracle::Outcome::Answered { ip: answer.ip.parse().ok()?, cluster: answer.cluster.parse().ok()? }
+        }
         Outcome::Failed(kind) => meshbed_oracle::Outcome::Failed(*kind),
     };
     Some(Asked {

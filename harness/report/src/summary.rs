@@ -80,9 +80,9 @@ pub struct Client {
 /// Requests of one client in one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTally {
-    /// Sent before the step had settled, or after it had finished.
+    /// Sent before the step had settled, or not done when it finished.
     pub transition: Tally,
-    /// Sent after the step had settled and before it finished: what its expectations are about.
+    /// Sent after the step had settled and done before it finished: what its expectations are about.
     pub steady: Tally,
 }
 
@@ -455,7 +455,7 @@ fn assign(steps: &mut [Step], requests: &[&Request]) -> Tally {
         let Some(&(_, position)) = after.checked_sub(1).and_then(|last| starts.get(last)) else { continue };
         let Some(step) = steps.get_mut(position) else { continue };
         let steady = step.settled.is_some_and(|settled| settled <= request.sent)
-            && step.finished.is_none_or(|finished| request.sent <= finished);
+            && step.finished.is_none_or(|finished| request.done <= finished);
         let client =
             Client { cluster: request.cluster.clone(), pod: request.client.clone(), service: request.service.clone() };
         let tally = step.clients.entry(client).or_default();

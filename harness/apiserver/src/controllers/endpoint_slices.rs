@@ -3,7 +3,7 @@
 //! An endpoint stays in the slice that it is in, and a slice is rewritten rather than replaced, so that a change of one
 //! pod is one event of one slice.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -48,16 +48,17 @@ pub(super) fn reconcile(state: &mut State, name: &Name) {
         .into_iter()
         .filter(|slice| service_of(slice) == name.name && label(slice, MANAGED_BY) == CONTROLLER)
         .collect();
-    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
-    for member in &selected.members {
-        let group = groups.entry(Value::from(member.ports.clone()).to_string());
-        group.or_insert_with(|| (member.ports.clone(), Vec::new())).1.push(endpoint(state, member, service));
-    }
+    let mut groups: Vec<Group> = membership::by_ports(selected.members.iter())
+        .into_iter()
+        .map(|(ports, members)| Group {
+            ports: ports.to_vec(),
+            endpoints: members.into_iter().map(|member| endpoint(state, member, service)).collect(),
+        })
+        .collect();
     if groups.is_empty() {
         // A service without pods keeps one empty slice, by which watchers tell it from one not yet looked at.
-        groups.insert(String::new(), (Vec::new(), Vec::new()));
+        groups.push(Group { ports: Vec::new(), endpoints: Vec::new() });
     }
-    let groups = groups.into_values().collect();
     let plan = distribute(groups, &existing);
     let labels = labels(service);
     for Slice { reuse, ports, endpoints } in plan.slices {
@@ -66,6 +67,12 @@ pub(super) fn reconcile(state: &mut State, name: &Name) {
     for slice in plan.unused {
         state.remove(&Key::new(Kind::EndpointSlice, slice.namespace(), slice.name()));
     }
+}
+
+/// Endpoints with equal ports.
+struct Group {
+    ports: Vec<Value>,
+    endpoints: Vec<Value>,
 }
 
 /// One slice as it shall be.
@@ -81,19 +88,17 @@ struct Plan {
 }
 
 /// Spreads groups of endpoints with equal ports over slices, existing ones as far as possible.
-fn distribute(groups: Vec<(Vec<Value>, Vec<Value>)>, existing: &[Arc<Object>]) -> Plan {
+fn distribute(groups: Vec<Group>, existing: &[Arc<Object>]) -> Plan {
     let mut free: Vec<Arc<Object>> = existing.to_vec();
     let mut slices = Vec::new();
-    for (ports, mut endpoints) in groups {
+    for Group { ports, mut endpoints } in groups {
         let (same, others) = free.into_iter().partition(|slice| json::list(slice.value(), "/ports") == ports);
         free = others;
         let same: Vec<Arc<Object>> = same;
         let first = slices.len();
         for slice in same {
-            let held: Vec<&Value> =
-                json::list(slice.value(), "/endpoints").iter().filter_map(|held| held.get("targetRef")).collect();
-            let stays = |endpoint: &Value| endpoint.get("targetRef").is_some_and(|target| held.contains(&target));
-            let (kept, rest) = endpoints.into_iter().partition(stays);
+            let held: BTreeSet<&str> = json::list(slice.value(), "/endpoints").iter().map(target).collect();
+            let (kept, rest) = endpoints.into_iter().partition(|endpoint| held.contains(target(endpoint)));
             endpoints = rest;
             slices.push(Slice { reuse: Some(slice), ports: ports.clone(), endpoints: kept });
         }
@@ -121,6 +126,11 @@ fn distribute(groups: Vec<(Vec<Value>, Vec<Value>)>, existing: &[Arc<Object>]) -
     }
     let unused = free.into_iter().chain(empty.filter_map(|slice| slice.reuse)).collect();
     Plan { slices, unused }
+}
+
+/// The UID of the pod behind an endpoint.
+fn target(endpoint: &Value) -> &str {
+    json::text(endpoint, "/targetRef/uid")
 }
 
 fn endpoint(state: &State, member: &Member, service: &Object) -> Value {
@@ -167,20 +177,23 @@ fn write(
     ports: Vec<Value>,
     endpoints: Vec<Value>,
 ) {
+    if let Some(slice) = &reuse
+        && json::get(slice.value(), "/metadata/labels") == Some(labels)
+        && json::list(slice.value(), "/endpoints") == endpoints
+        && json::list(slice.value(), "/ports") == ports
+    {
+        return;
+    }
     let mut value = match &reuse {
         Some(slice) => slice.value().clone(),
         None => fresh(state, service),
     };
-    json::child(&mut value, "metadata")["labels"] = labels.clone();
+    let generation = json::number(&value, "/metadata/generation") + 1;
+    let metadata = json::child(&mut value, "metadata");
+    metadata["labels"] = labels.clone();
+    metadata["generation"] = json!(generation);
     value["endpoints"] = Value::Array(endpoints);
     value["ports"] = Value::Array(ports);
-    if let Some(slice) = reuse {
-        if *slice.value() == value {
-            return;
-        }
-        let generation = json::number(&value, "/metadata/generation") + 1;
-        value["metadata"]["generation"] = json!(generation);
-    }
     state.put(Kind::EndpointSlice, value);
 }
 
@@ -195,7 +208,6 @@ fn fresh(state: &mut State, service: &Object) -> Value {
         "kind": "EndpointSlice",
         "metadata": {
             "generateName": prefix,
-            "generation": 1,
             "labels": {},
             "name": name,
             "namespace": service.namespace(),
@@ -217,7 +229,7 @@ mod tests {
     use super::*;
 
     fn endpoint(name: usize) -> Value {
-        json!({"targetRef": {"name": name.to_string()}})
+        json!({"targetRef": {"uid": name.to_string()}})
     }
 
     fn slice(name: &str, ports: &[Value], endpoints: &[Value]) -> Arc<Object> {
@@ -232,21 +244,21 @@ mod tests {
     fn endpoints_stay_where_they_are() {
         let ports = vec![json!({"port": 80})];
         let existing = [slice("a", &ports, &[endpoint(1)]), slice("b", &ports, &[endpoint(2)])];
-        let plan = distribute(vec![(ports, vec![endpoint(2), endpoint(3)])], &existing);
-        assert_eq!(names(&plan), [(Some("b"), 1), (Some("a"), 1)].into_iter().rev().collect::<Vec<_>>());
+        let plan = distribute(vec![Group { ports, endpoints: vec![endpoint(2), endpoint(3)] }], &existing);
+        assert_eq!(names(&plan), [(Some("a"), 1), (Some("b"), 1)]);
         assert!(plan.unused.is_empty());
     }
 
     #[test]
     fn a_slice_holds_a_hundred() {
-        let plan = distribute(vec![(Vec::new(), (0..250).map(endpoint).collect())], &[]);
+        let plan = distribute(vec![Group { ports: Vec::new(), endpoints: (0..250).map(endpoint).collect() }], &[]);
         assert_eq!(names(&plan), [(None, 100), (None, 100), (None, 50)]);
     }
 
     #[test]
     fn the_last_slice_stays_empty_under_its_name() {
         let existing = [slice("a", &[json!({"port": 80})], &[endpoint(1)])];
-        let plan = distribute(vec![(Vec::new(), Vec::new())], &existing);
+        let plan = distribute(vec![Group { ports: Vec::new(), endpoints: Vec::new() }], &existing);
         assert_eq!(names(&plan), [(Some("a"), 0)]);
         assert!(plan.unused.is_empty());
     }

@@ -1,10 +1,8 @@
 //! Endpoints of services that select pods: the older form, without pods that are going.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use super::membership;
+use super::membership::{self, Member};
 use crate::json;
 use crate::kinds::Kind;
 use crate::store::{Key, Name, State};
@@ -20,21 +18,8 @@ pub(super) fn reconcile(state: &mut State, name: &Name) {
         return;
     }
     let Some(selected) = membership::find(state, name) else { return };
-    let mut subsets: BTreeMap<String, Value> = BTreeMap::new();
-    for member in selected.members.iter().filter(|member| !member.pod.is_terminating()).take(ADDRESSES_MAX) {
-        let mut address = json!({"ip": member.address});
-        if !member.node().is_empty() {
-            address["nodeName"] = json!(member.node());
-        }
-        address["targetRef"] = member.target();
-        let subset = subsets.entry(Value::from(member.ports.clone()).to_string()).or_insert_with(|| json!({}));
-        let list = if member.ready { "addresses" } else { "notReadyAddresses" };
-        match subset.get_mut(list).and_then(Value::as_array_mut) {
-            Some(addresses) => addresses.push(address),
-            None => subset[list] = json!([address]),
-        }
-        subset["ports"] = Value::Array(member.ports.iter().map(unnamed).collect());
-    }
+    let members = selected.members.iter().filter(|member| !member.pod.is_terminating()).take(ADDRESSES_MAX);
+    let subsets: Vec<Value> = membership::by_ports(members).into_iter().map(subset).collect();
     let service = &selected.service;
     let existing = state.get(&key).cloned();
     let mut value = match &existing {
@@ -52,11 +37,32 @@ pub(super) fn reconcile(state: &mut State, name: &Name) {
     }
     labels.insert("endpoints.kubernetes.io/managed-by".to_owned(), json!("endpoint-controller"));
     json::child(&mut value, "metadata")["labels"] = Value::Object(labels);
-    let subsets: Vec<Value> = subsets.into_values().collect();
     json::assign(&mut value, "subsets", (!subsets.is_empty()).then_some(Value::Array(subsets)));
     if existing.is_none_or(|existing| *existing.value() != value) {
         state.put(Kind::Endpoints, value);
     }
+}
+
+/// Addresses with equal ports, those that are not ready apart.
+fn subset((ports, members): (&[Value], Vec<&Member>)) -> Value {
+    let (ready, others): (Vec<&Member>, Vec<&Member>) = members.into_iter().partition(|member| member.ready);
+    let mut subset = json!({});
+    for (list, members) in [("addresses", ready), ("notReadyAddresses", others)] {
+        if !members.is_empty() {
+            subset[list] = members.into_iter().map(address).collect();
+        }
+    }
+    subset["ports"] = ports.iter().map(unnamed).collect();
+    subset
+}
+
+fn address(member: &Member) -> Value {
+    let mut address = json!({"ip": member.address});
+    if !member.node().is_empty() {
+        address["nodeName"] = json!(member.node());
+    }
+    address["targetRef"] = member.target();
+    address
 }
 
 /// A port whose empty name is left out, as this kind has it.

@@ -71,6 +71,18 @@ pub(super) fn find(state: &State, name: &Name) -> Option<SelectedService> {
     Some(SelectedService { service, members })
 }
 
+/// Puts together what has equal ports, in the order of first sight; almost always that is everything.
+pub(super) fn by_ports<'m>(members: impl Iterator<Item = &'m Member>) -> Vec<(&'m [Value], Vec<&'m Member>)> {
+    let mut groups: Vec<(&[Value], Vec<&Member>)> = Vec::new();
+    for member in members {
+        match groups.iter_mut().find(|(ports, _)| *ports == member.ports) {
+            Some((_, group)) => group.push(member),
+            None => groups.push((&member.ports, vec![member])),
+        }
+    }
+    groups
+}
+
 /// The service's ports at a pod. A named port that the pod does not have is left out.
 fn ports(service: &Value, pod: &Value) -> Vec<Value> {
     let resolve = |port: &Value| -> Option<Value> {

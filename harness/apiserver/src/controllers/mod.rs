@@ -88,10 +88,12 @@ impl Controllers {
                 self.enqueue(Task::EndpointSlices(Name::new(object.namespace(), service)));
             }
             Kind::ReplicaSet => {
-                self.enqueue(Task::ReplicaSet(name.clone()));
+                if concerns_controller(change) {
+                    self.enqueue(Task::ReplicaSet(name.clone()));
+                }
                 self.enqueue_controller(object, "Deployment", Task::Deployment);
             }
-            Kind::Deployment => self.enqueue(Task::Deployment(name.clone())),
+            Kind::Deployment if concerns_controller(change) => self.enqueue(Task::Deployment(name.clone())),
             Kind::Node => self.node_changed(change, state),
             Kind::Namespace => self.enqueue(Task::Namespace(object.name().to_owned())),
             _ => {}
@@ -160,12 +162,20 @@ impl Controllers {
     }
 }
 
+/// Whether a workload differs in anything but the status that its own controller has just written.
+fn concerns_controller(change: &Change) -> bool {
+    let spec = |object: &Object| json::number(object.value(), "/metadata/generation");
+    let same = |previous: &Object| spec(previous) == spec(&change.object);
+    change.actor == Actor::Client || change.deleted || !change.previous.as_deref().is_some_and(same)
+}
+
 /// Whether a pod differs in what endpoints are made of.
 fn concerns_services(before: &Object, after: &Object) -> bool {
     let (one, other) = (before.value(), after.value());
     let fields =
         ["/metadata/labels", "/status/podIP", "/status/phase", "/spec/nodeName", "/metadata/deletionTimestamp"];
-    pod_is_ready(one) != pod_is_ready(other) || fields.iter().any(|field| one.pointer(field) != other.pointer(field))
+    pod_is_ready(one) != pod_is_ready(other)
+        || fields.iter().any(|field| json::get(one, field) != json::get(other, field))
 }
 
 fn run(state: &mut State, task: Task) {

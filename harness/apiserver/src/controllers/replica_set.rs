@@ -1,6 +1,7 @@
 //! Replica sets: as many pods as wanted, and a status that counts them.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ pub(super) fn reconcile(state: &mut State, name: &Name) {
             }
         }
         if active.len() > wanted {
+            rank(&mut active);
             let excess = (active.len() - wanted).min(BURST);
             let doomed = active.drain(active.len() - excess..).collect::<Vec<_>>();
             for pod in doomed {
@@ -42,7 +44,7 @@ pub(super) fn reconcile(state: &mut State, name: &Name) {
     write_status(state, &key, &active);
 }
 
-/// The pods that count, those to be kept first.
+/// The pods that count.
 fn active_pods(state: &State, set: &Object) -> Vec<Arc<Object>> {
     let selector = LabelSelector::from_object(&set.value()["spec"]["selector"]);
     let mut pods = state.owned(Kind::Pod, set.uid());
@@ -50,23 +52,32 @@ fn active_pods(state: &State, set: &Object) -> Vec<Arc<Object>> {
         let finished = matches!(json::text(pod.value(), "/status/phase"), "Failed" | "Succeeded");
         !pod.is_terminating() && !finished && selector.matches(pod.value())
     });
+    pods
+}
+
+/// Puts those to be kept first.
+fn rank(pods: &mut [Arc<Object>]) {
     // Who is bound stays before who is not, the ready before those not ready, the running before the pending; then
     // the nodes with fewer of them, then the older ones.
-    let node = |pod: &Object| json::text(pod.value(), "/spec/nodeName").to_owned();
-    let crowd: Vec<String> = pods.iter().map(|pod| node(pod)).collect();
+    let mut crowd: BTreeMap<String, usize> = BTreeMap::new();
+    for pod in pods.iter() {
+        *crowd.entry(node(pod).to_owned()).or_default() += 1;
+    }
     pods.sort_by_cached_key(|pod| {
         let value = pod.value();
-        let here = node(pod);
         (
-            Reverse(!here.is_empty()),
+            Reverse(!node(pod).is_empty()),
             Reverse(json::text(value, "/status/phase") == "Running"),
             Reverse(pod_is_ready(value)),
-            crowd.iter().filter(|other| **other == here).count(),
+            crowd[node(pod)],
             json::text(value, "/metadata/creationTimestamp").to_owned(),
             pod.name().to_owned(),
         )
     });
-    pods
+}
+
+fn node(pod: &Object) -> &str {
+    json::text(pod.value(), "/spec/nodeName")
 }
 
 fn create(state: &mut State, set: &Arc<Object>) -> Option<Arc<Object>> {

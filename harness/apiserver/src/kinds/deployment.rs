@@ -77,7 +77,7 @@ fn validate(deployment: &Value, old: Option<&Value>, findings: &mut Findings) {
     workload::validate(deployment, old, findings);
     let kind = json::text(deployment, "/spec/strategy/type");
     findings.one_of("spec.strategy.type", kind, &["Recreate", "RollingUpdate"]);
-    let rolling = deployment.pointer("/spec/strategy/rollingUpdate");
+    let rolling = json::get(deployment, "/spec/strategy/rollingUpdate");
     if kind == "Recreate" && rolling.is_some_and(|rolling| !rolling.is_null()) {
         let words = "may not be specified when strategy `type` is 'Recreate'";
         findings.forbidden("spec.strategy.rollingUpdate", words);

@@ -92,7 +92,7 @@ fn row(node: &Value, now: Timestamp) -> Vec<Value> {
 fn validate(node: &Value, old: Option<&Value>, findings: &mut Findings) {
     if let Some(old) = old
         && !json::text(old, "/spec/podCIDR").is_empty()
-        && old.pointer("/spec/podCIDR") != node.pointer("/spec/podCIDR")
+        && json::get(old, "/spec/podCIDR") != json::get(node, "/spec/podCIDR")
     {
         findings.forbidden("spec.podCIDR", "node updates may not change podCIDR except from \"\" to valid");
     }

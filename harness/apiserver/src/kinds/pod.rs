@@ -94,7 +94,7 @@ fn reason(pod: &Value, statuses: &[Value]) -> String {
     let mut any_running = false;
     for status in statuses.iter().rev() {
         let waiting = json::text(status, "/state/waiting/reason");
-        let terminated = status.pointer("/state/terminated").filter(|state| !state.is_null());
+        let terminated = json::get(status, "/state/terminated").filter(|state| !state.is_null());
         if !waiting.is_empty() {
             reason = waiting.to_owned();
         } else if let Some(terminated) = terminated {
@@ -104,7 +104,7 @@ fn reason(pod: &Value, statuses: &[Value]) -> String {
                 ("", signal) => format!("Signal:{signal}"),
                 (why, _) => why.to_owned(),
             };
-        } else if json::flag(status, "/ready") && status.pointer("/state/running").is_some() {
+        } else if json::flag(status, "/ready") && json::get(status, "/state/running").is_some() {
             any_running = true;
         }
     }

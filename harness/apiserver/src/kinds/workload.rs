@@ -14,18 +14,18 @@ pub(super) fn validate(workload: &Value, old: Option<&Value>, findings: &mut Fin
         findings.invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
     }
     let empty = json!({});
-    let selector = workload.pointer("/spec/selector").unwrap_or(&empty);
+    let selector = json::get(workload, "/spec/selector").unwrap_or(&empty);
     let requirements = LabelSelector::from_object(selector);
-    let template = workload.pointer("/spec/template").unwrap_or(&empty);
+    let template = json::get(workload, "/spec/template").unwrap_or(&empty);
     if requirements.is_empty() {
         findings.required("spec.selector", "");
         findings.invalid("spec.selector", selector, "empty selector is invalid for deployment");
     } else if !requirements.matches(template) {
-        let labels = template.pointer("/metadata/labels").unwrap_or(&empty);
+        let labels = json::get(template, "/metadata/labels").unwrap_or(&empty);
         findings.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`");
     }
     if let Some(old) = old {
-        findings.immutable("spec.selector", old.pointer("/spec/selector"), Some(selector));
+        findings.immutable("spec.selector", json::get(old, "/spec/selector"), Some(selector));
     }
     names::validate_labels(json::map(template, "/metadata/labels"), "spec.template.metadata.labels", findings);
     pod_template::validate(template.get("spec").unwrap_or(&empty), "spec.template.spec", findings);
@@ -49,7 +49,7 @@ pub(super) fn wide_cells(workload: &Value) -> [Value; 3] {
         let texts: Vec<&str> = containers.iter().map(|container| json::text(container, field)).collect();
         json!(texts.join(","))
     };
-    let selector = workload.pointer("/spec/selector").map(print_selector).unwrap_or_default();
+    let selector = json::get(workload, "/spec/selector").map(print_selector).unwrap_or_default();
     [join("/name"), join("/image"), json!(selector)]
 }
 

@@ -42,6 +42,11 @@ fn merge_map(target: &mut Map<String, Value>, patch: &Map<String, Value>, schema
     if let Some(keys) = patch.get(RETAIN_KEYS).and_then(Value::as_array) {
         target.retain(|name, _| keys.iter().any(|key| key == name));
     }
+    let lists_before: Vec<(&str, Value)> = patch
+        .keys()
+        .filter_map(|name| name.strip_prefix(ORDER))
+        .map(|list| (list, target.get(list).cloned().unwrap_or_default()))
+        .collect();
     for (name, field) in patch {
         if let Some(list) = name.strip_prefix(DELETE) {
             let gone = field.as_array().map_or(&[][..], Vec::as_slice);
@@ -52,15 +57,15 @@ fn merge_map(target: &mut Map<String, Value>, patch: &Map<String, Value>, schema
             merge_field(target, name, field, schema)?;
         }
     }
-    for (name, order) in patch {
-        if let (Some(list), Value::Array(order)) = (name.strip_prefix(ORDER), order) {
-            let key = match schema.field(list) {
-                Some(Field::ByKey(key, _)) => Some(key),
-                _ => None,
-            };
-            if let Some(Value::Array(values)) = target.get_mut(list) {
-                *values = reorder(std::mem::take(values), order, key);
-            }
+    for (list, before) in lists_before {
+        let order = patch.get(&format!("{ORDER}{list}")).and_then(Value::as_array);
+        let key = match schema.field(list) {
+            Some(Field::ByKey(key, _)) => Some(key),
+            _ => None,
+        };
+        if let (Some(Value::Array(values)), Some(order)) = (target.get_mut(list), order) {
+            let before = before.as_array().map_or(&[][..], Vec::as_slice);
+            *values = reorder(std::mem::take(values), before, order, key);
         }
     }
     Ok(())
@@ -149,29 +154,28 @@ fn merge_list(mut values: Vec<Value>, patch: &[Value], key: &str, item: &Schema)
     Ok(values)
 }
 
-/// Puts the elements that `order` names into that order; those it does not name stay before whatever they were before.
-fn reorder(values: Vec<Value>, order: &[Value], key: Option<&str>) -> Vec<Value> {
-    let identity = |value: &Value| key.map_or_else(|| Some(value.clone()), |key| value.get(key).cloned());
-    let wanted: Vec<_> = order.iter().map(identity).collect();
-    let rank = |value: &Value| wanted.iter().position(|wanted| *wanted == identity(value));
-    let mut ordered: Vec<(usize, usize, Value)> = Vec::new();
-    let mut others: Vec<(usize, Value)> = Vec::new();
-    for (position, value) in values.into_iter().enumerate() {
-        match rank(&value) {
-            Some(rank) => ordered.push((rank, position, value)),
-            None => others.push((position, value)),
-        }
-    }
-    ordered.sort_by_key(|(rank, position, _)| (*rank, *position));
-    let mut merged = Vec::with_capacity(ordered.len() + others.len());
+/// Puts the elements that `order` names into that order; those it does not name stay before what they were `before`.
+fn reorder(values: Vec<Value>, before: &[Value], order: &[Value], key: Option<&str>) -> Vec<Value> {
+    let same = |one: &Value, other: &Value| match key {
+        Some(key) => one.get(key) == other.get(key),
+        None => one == other,
+    };
+    let place = |list: &[Value], value: &Value| list.iter().position(|other| same(other, value));
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        values.into_iter().partition(|value| place(order, value).is_some());
+    named.sort_by_key(|value| place(order, value));
+    let mut merged = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().peekable();
-    for (_, position, value) in ordered {
-        while let Some((_, other)) = others.next_if(|(other, _)| *other < position) {
-            merged.push(other);
+    for value in named {
+        // What is new was before nothing.
+        if let Some(position) = place(before, &value) {
+            while let Some(other) = others.next_if(|other| place(before, other) < Some(position)) {
+                merged.push(other);
+            }
         }
         merged.push(value);
     }
-    merged.extend(others.map(|(_, other)| other));
+    merged.extend(others);
     merged
 }
 

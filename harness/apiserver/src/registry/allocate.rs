@@ -120,7 +120,9 @@ fn used_addresses(state: &State) -> BTreeSet<Ipv4Addr> {
 
 fn used_node_ports(state: &State, except: &Value) -> BTreeSet<u16> {
     let itself = |other: &Value| {
-        ["/metadata/namespace", "/metadata/name"].iter().all(|field| other.pointer(field) == except.pointer(field))
+        ["/metadata/namespace", "/metadata/name"]
+            .iter()
+            .all(|field| json::get(other, field) == json::get(except, field))
     };
     state
         .list(Kind::Service, None)

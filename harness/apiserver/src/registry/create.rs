@@ -55,8 +55,6 @@ pub(crate) fn create(
         json::child(&mut body, "metadata")["generation"] = json!(1);
     }
     state.stamp(&mut body);
-    // Once more through the type, for the order of fields.
-    let body = (resource.decode)(&body).unwrap_or(body);
     let object = match options.mode {
         Mode::DryRun => Arc::new(Object::new(body)),
         Mode::Commit => state.put(kind, body),

@@ -62,7 +62,6 @@ pub(crate) fn update(
         let generation = json::number(old.value(), "/metadata/generation") + 1;
         json::child(&mut body, "metadata")["generation"] = json!(generation);
     }
-    let body = (resource.decode)(&body).unwrap_or(body);
     if body == *old.value() {
         return Ok(Written { object: old, warnings });
     }

@@ -82,7 +82,7 @@ impl Object {
 
     /// Whether somebody asked for its deletion.
     pub(crate) fn is_terminating(&self) -> bool {
-        self.value.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+        json::get(&self.value, "/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
     }
 
     /// The owner that controls it: kind, name and UID.

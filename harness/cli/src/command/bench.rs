@@ -27,7 +27,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
 }
 
 fn table(rows: &[Measured]) -> String {
-    let mut text = format!("{:<52}{:>8}{:>10}{:>10}{:>10}{:>10}\n", "times in ms", "samples", "p50", "p90", "p99", "max");
+    let mut text =
+        format!("{:<52}{:>8}{:>10}{:>10}{:>10}{:>10}\n", "times in ms", "samples", "p50", "p90", "p99", "max");
     for Measured { what, samples } in rows {
         let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
         // Writing to a String cannot fail.

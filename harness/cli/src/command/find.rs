@@ -99,7 +99,7 @@ pub(super) fn pod<'a>(run: &'a RunState, wanted: &str) -> anyhow::Result<Pod<'a>
     let fits = |pod: &Pod<'_>| {
         cluster.is_none_or(|cluster| pod.cluster.name.as_str() == cluster) && pod.state.name.starts_with(name)
     };
-    all.into_iter()
-        .find(fits)
-        .ok_or_else(|| usage(format!("no pod fits `{wanted}` in run `{}`", run.run), format!("pods: {}", known.join(", "))))
+    all.into_iter().find(fits).ok_or_else(|| {
+        usage(format!("no pod fits `{wanted}` in run `{}`", run.run), format!("pods: {}", known.join(", ")))
+    })
 }

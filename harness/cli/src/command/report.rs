@@ -18,7 +18,8 @@ pub(super) const RECORD: &str = "record.jsonl";
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
     let path = args.folder.join(RECORD);
     let file = File::open(&path).with_context(|| format!("failed to open `{}`", path.display()))?;
-    let record = RunRecord::read(BufReader::new(file)).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let record =
+        RunRecord::read(BufReader::new(file)).with_context(|| format!("failed to read `{}`", path.display()))?;
     write(&record, &args.folder)?;
     printer::data(&terminal::coloured_table(&record, printer::colour_of_data()));
     Ok(Exit::Success)

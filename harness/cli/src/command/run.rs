@@ -64,8 +64,10 @@ pub(super) fn require(programs: &Programs) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> =
-        missing.iter().map(|missing| format!("  {}: needed {}\n    {}", missing.what, missing.why, missing.how)).collect();
+    let lines: Vec<String> = missing
+        .iter()
+        .map(|missing| format!("  {}: needed {}\n    {}", missing.what, missing.why, missing.how))
+        .collect();
     anyhow::bail!("this machine cannot run a mesh yet:\n{}", lines.join("\n"))
 }
 

@@ -21,11 +21,7 @@ fn root_failover_is_as_accepted() {
         return;
     }
     let reports = tempfile::tempdir().expect("a temporary folder");
-    let output = meshbed()
-        .args(["run", "failover", "--reports"])
-        .arg(reports.path())
-        .output()
-        .expect("meshbed runs");
+    let output = meshbed().args(["run", "failover", "--reports"]).arg(reports.path()).output().expect("meshbed runs");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(project().join("reports"));

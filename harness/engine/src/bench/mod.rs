@@ -47,7 +47,13 @@ pub async fn bench(
         let times = mesh_up::measure(&options.scenario, &options.programs, interrupt).await?;
         ready.add(times.ready);
         answered.add(times.first_answer);
-        told(&format!("mesh {} of {}: ready {:?}, first answer {:?}", mesh + 1, options.meshes, times.ready, times.first_answer));
+        told(&format!(
+            "mesh {} of {}: ready {:?}, first answer {:?}",
+            mesh + 1,
+            options.meshes,
+            times.ready,
+            times.first_answer
+        ));
     }
     rows.push(Measured { what: "mesh up: all processes ready", samples: ready });
     rows.push(Measured { what: "mesh up: first answer of a backend", samples: answered });

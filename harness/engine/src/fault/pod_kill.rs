@@ -31,7 +31,6 @@ pub(crate) struct PodKill {
 /// What the injection did.
 pub(crate) struct Injected {
     pub(crate) undo: PodKill,
-    pub(crate) witness: String,
     pub(crate) changed: Changed,
 }
 
@@ -41,13 +40,14 @@ struct Victim {
     pidfd: OwnedFd,
 }
 
-/// Kills the processes of `pods`, waits for the witness of each, and scales the deployment to zero. `struck` is
-/// called between, as soon as the processes are gone, with the pods' addresses.
+/// Kills the processes of `pods`, waits for the witness of each, and scales the deployment to zero. `struck` is called
+/// just before the kill with the pods' addresses, `witnessed` as soon as all processes are gone.
 pub(crate) async fn inject(
     cluster: &Cluster,
     deployment: &DeploymentKey,
     pods: &[PodState],
     struck: impl FnOnce(BTreeSet<(ClusterName, Ipv4Addr)>),
+    witnessed: impl FnOnce(String),
 ) -> Result<Injected, FaultError> {
     let victims = open(pods)?;
     if victims.is_empty() {
@@ -58,15 +58,15 @@ pub(crate) async fn inject(
     for victim in &victims {
         pidfd_send_signal(&victim.pidfd, Signal::KILL).map_err(|error| victim.failed(error.into()))?;
     }
-    let mut witnessed = Vec::with_capacity(victims.len());
+    let mut gone = Vec::with_capacity(victims.len());
     for victim in victims {
-        witnessed.push(victim.pid.as_raw_nonzero().to_string());
+        gone.push(victim.pid.as_raw_nonzero().to_string());
         victim.ended().await?;
     }
+    witnessed(format!("processes {} of {} pods are gone", gone.join(", "), pods.len()));
     let (replicas_before, changed) = cluster.scale(deployment, 0).await.map_err(FaultError::Kubernetes)?;
     let undo = PodKill { cluster: cluster.clone(), deployment: deployment.clone(), replicas_before, dead };
-    let witness = format!("processes {} of {} pods are gone", witnessed.join(", "), pods.len());
-    Ok(Injected { undo, witness, changed })
+    Ok(Injected { undo, changed })
 }
 
 impl PodKill {

@@ -199,7 +199,11 @@ impl Action {
                 let Ok(mut command) = container::command_inside(target.plan, target.place, target.pid, program) else {
                     return false;
                 };
-                command.args(arguments).status().await.is_ok_and(|status| status.success())
+                command.args(arguments);
+                match container::spawn(command).await {
+                    Ok(mut child) => child.wait().await.is_ok_and(|status| status.success()),
+                    Err(_) => false,
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use futures::TryStreamExt;
 use netlink_packet_route::{
     link::{InfoData, InfoVeth},
-    route::RouteScope,
+    route::{RouteMessage, RouteScope},
 };
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -27,6 +27,8 @@ pub(crate) const NETNS_FOLDER: &str = "/run/netns";
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 /// The pod's end of the pair.
 const POD_LINK: &str = "eth0";
+/// Mounts that may pin one namespace, on top of each other.
+const PINS_MAX: u32 = 8;
 /// Settings of a pod's namespace, below `/proc/sys/net`. Those of IPv6 are absent when the kernel has none.
 const SETTINGS: [(&str, &str); 4] = [
     // Nothing here speaks IPv6, and its address detection would delay the link by seconds.
@@ -108,7 +110,10 @@ impl NodeNetwork {
         let loopback = index_of(&inside, "lo").await?;
         let up = LinkMessageBuilder::<LinkUnspec>::new().index(loopback).up().build();
         inside.link().change(up).execute().await.act(|| "set the pod's `lo` up".to_owned())?;
+        // Not when it is made: the peer of a pair is not connected at that moment, and refuses (ENOTCONN).
         let own = index_of(&inside, POD_LINK).await?;
+        let up = LinkMessageBuilder::<LinkUnspec>::new().index(own).up().build();
+        inside.link().change(up).execute().await.act(|| format!("set the pod's `{POD_LINK}` up"))?;
         let up = LinkMessageBuilder::<LinkUnspec>::new().index(own).up().build();
         inside.link().change(up).execute().await.act(|| format!("set the pod's `{POD_LINK}` up"))?;
         let add = inside.address().add(own, IpAddr::V4(address), 32);
@@ -117,20 +122,27 @@ impl NodeNetwork {
         inside.route().add(default).execute().await.act(|| format!("add the pod's route via {gateway}"))?;
 
         let link = index_of(&self.netlink, &names.link).await?;
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(address, 32)
-            .output_interface(link)
-            .scope(RouteScope::Link)
-            .build();
-        let add = self.netlink.route().add(route).replace();
+        let add = self.netlink.route().add(route_to(address, Some(link))).replace();
         add.execute().await.act(|| format!("add a route to {address}"))
     }
 
     /// Removes everything that is there. All parts are tried; the first error is returned.
-    pub(crate) async fn disconnect(&self, names: &PodNames) -> Result<(), NetworkError> {
+    ///
+    /// The route goes first: from then on the node refuses packets to the address at once. While a link is being
+    /// removed the kernel drops what is routed to it without a word, and a client's SYN would be lost for a second.
+    pub(crate) async fn disconnect(&self, names: &PodNames, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let route = self.remove_route(address).await;
         let link = self.remove_link(&names.link).await;
         let namespace = remove_namespace(&names.netns);
-        link.and(namespace)
+        route.and(link).and(namespace)
+    }
+
+    async fn remove_route(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let del = self.netlink.route().del(route_to(address, None));
+        match del.execute().await.act(|| format!("remove the route to {address}")) {
+            Err(error) if error.source.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+            result => result,
+        }
     }
 
     async fn remove_link(&self, name: &str) -> Result<(), NetworkError> {
@@ -143,6 +155,15 @@ impl NodeNetwork {
             Err(error) if is_no_device(&error.source) => Ok(()),
             result => result,
         }
+    }
+}
+
+/// The node's route to a pod; without a link, what the kernel needs to find it.
+fn route_to(address: Ipv4Addr, link: Option<u32>) -> RouteMessage {
+    let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).scope(RouteScope::Link);
+    match link {
+        Some(link) => route.output_interface(link).build(),
+        None => route.build(),
     }
 }
 
@@ -195,10 +216,14 @@ fn pin_new(path: &Path) -> Result<OwnedFd, NetworkError> {
 
 fn remove_namespace(path: &Path) -> Result<(), NetworkError> {
     let act = || format!("remove network namespace `{}`", path.display());
-    match umount2(path, MntFlags::MNT_DETACH) {
-        // EINVAL: it is no mount point, as its maker did not get that far (umount(2)).
-        Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
-        Err(errno) => return Err(errno).act(act),
+    // More than once when somebody bound the whole folder over itself, as `ip netns` does when it is not shared yet.
+    for _ in 0..PINS_MAX {
+        match umount2(path, MntFlags::MNT_DETACH) {
+            Ok(()) => {}
+            // EINVAL: it is no mount point (any more) (umount(2)).
+            Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => break,
+            Err(errno) => return Err(errno).act(act),
+        }
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -99,7 +99,9 @@ impl Supervisor {
     async fn run_once(&mut self) -> Result<Run, PlanError> {
         let plan = plan::plan(&self.pod, &self.container, &self.around)?;
         let checks = Checks::of(&self.container)?;
-        let mut child = container::start(&plan, &self.place, &self.log)?;
+        let begin = Instant::now();
+        let mut child = container::start(&plan, &self.place, &self.log).await?;
+        tracing::debug!(container = self.record.name, elapsed = ?begin.elapsed(), "started");
         let since = Timestamp::now();
         let pid =
             child.id().and_then(|pid| i32::try_from(pid).ok()).expect("a child has its ID until it is waited for");

@@ -19,7 +19,7 @@ use kube::{
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -40,6 +40,8 @@ const REPORTS_MAX: usize = 64;
 /// First and longest pause before a step that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_LONGEST: Duration = Duration::from_secs(2);
+/// How long the last status may take to reach the API before the pod is removed all the same.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Time to end when neither the pod nor its deletion names one; Kubernetes' default.
 const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -85,10 +87,15 @@ pub(crate) async fn run(node: Arc<Node>, pod: Pod, latest: watch::Receiver<Lates
     };
     let publisher = publisher::run(worker.api(), worker.name().to_owned(), worker.uid().to_owned(), status);
     let publisher = tokio::spawn(publisher);
-    worker.live().await;
-    worker.end_containers().await;
-    // What it could still say is old news.
-    publisher.abort();
+    let (sender, mut reports) = mpsc::channel(REPORTS_MAX);
+    worker.live(sender, &mut reports).await;
+    worker.end_containers(&mut reports).await;
+    // Endpoints of a pod that no longer serves must go before its network does: else clients are still sent there.
+    worker.publish_the_last();
+    let flushed = timeout(FLUSH_MAX, publisher).await;
+    if flushed.is_err() {
+        tracing::warn!(pod = worker.name(), "its end could not be told to the API");
+    }
     worker.remove().await;
 }
 
@@ -114,15 +121,18 @@ impl Worker {
     }
 
     /// Until the pod is to end.
-    async fn live(&mut self) {
-        let (sender, mut reports) = mpsc::channel(REPORTS_MAX);
+    async fn live(&mut self, sender: mpsc::Sender<Report>, reports: &mut mpsc::Receiver<Report>) {
         let mut config_maps = self.node.config_maps.clone();
         let mut pause = RETRY_FIRST;
         // None once the pod is set up, or never will be.
         let mut attempt = self.is_to_run().then(Instant::now);
         loop {
+            let labels = self.pod.metadata.labels.clone();
             if self.is_to_end() {
                 return;
+            }
+            if self.pod.metadata.labels != labels {
+                self.publish();
             }
             tokio::select! {
                 changed = self.latest.changed() => if changed.is_err() { return },
@@ -178,6 +188,7 @@ impl Worker {
 
     /// Makes what the containers will be in. Steps that are done already are not done again.
     async fn set_up(&mut self) -> Result<(), String> {
+        let begin = Instant::now();
         let volumes = self.volumes();
         fs::create_dir_all(&volumes).map_err(|error| format!("failed to make `{}`: {error}", volumes.display()))?;
         let config_maps = self.node.config_maps.borrow().clone();
@@ -185,18 +196,21 @@ impl Worker {
         let hosts =
             self.node.hosts_file(self.namespace()).map_err(|error| format!("failed to write hosts: {error}"))?;
         let cgroup = self.node.options.pod_cgroup.join(self.uid());
+        // A kubelet that was killed may have left one, with processes that no pod state tells of.
+        cgroup::remove(&cgroup).await.map_err(|error| plan::chain(&error))?;
         cgroup::make(&cgroup).map_err(|error| plan::chain(&error))?;
         let ip = self.node.allocate().map_err(|error| error.to_string())?;
         let names = self.names();
         if let Err(error) = self.node.network.connect(&names, ip, self.node.gateway).await {
             let message = plan::chain(&error);
-            if let Err(error) = self.node.network.disconnect(&names).await {
+            if let Err(error) = self.node.network.disconnect(&names, ip).await {
                 tracing::error!(pod = self.name(), error = plan::chain(&error), "a half-made network stays");
             } else {
                 self.node.release(ip);
             }
             return Err(message);
         }
+        tracing::debug!(pod = self.name(), %ip, elapsed = ?begin.elapsed(), "set up");
         self.sandbox = Some(Sandbox { ip, place: Place { netns: names.netns, cgroup, hosts } });
         Ok(())
     }
@@ -294,12 +308,16 @@ impl Worker {
     }
 
     /// Ends all containers, within the time that the deletion gives them. Dead ones take no time.
-    async fn end_containers(&mut self) {
+    async fn end_containers(&mut self, reports: &mut mpsc::Receiver<Report>) {
         loop {
             self.stop.send_replace(Some(self.grace()));
             tokio::select! {
+                Some(Report { index, record }) = reports.recv() => {
+                    self.records[index] = record;
+                    self.publish();
+                }
                 ended = self.supervisors.join_next() => match ended {
-                    None => return,
+                    None => break,
                     Some(Err(error)) => tracing::error!(pod = self.name(), %error, "a supervisor failed"),
                     Some(Ok(())) => {}
                 },
@@ -312,6 +330,16 @@ impl Worker {
                 }
             }
         }
+        // What they said last is still on its way.
+        while let Ok(Report { index, record }) = reports.try_recv() {
+            self.records[index] = record;
+        }
+    }
+
+    /// Tells the end of all containers; afterwards the publisher ends when it has said it.
+    fn publish_the_last(&mut self) {
+        self.publish();
+        drop(std::mem::replace(&mut self.published, watch::Sender::new(None)));
     }
 
     fn grace(&self) -> Duration {
@@ -341,7 +369,7 @@ impl Worker {
 
     async fn remove_sandbox(&self, sandbox: &Sandbox) {
         self.log_failure(cgroup::remove(&sandbox.place.cgroup).await);
-        match self.node.network.disconnect(&self.names()).await {
+        match self.node.network.disconnect(&self.names(), sandbox.ip).await {
             Ok(()) => self.node.release(sandbox.ip),
             // The address stays taken, as something may still have it.
             failure => self.log_failure(failure),
@@ -376,19 +404,21 @@ impl Worker {
 
 /// Removes what pods of an earlier kubelet left: their processes are not ours to wait for, so the pods start anew.
 pub(crate) async fn sweep(node: &Node) -> Result<(), crate::PodStateError> {
+    let pods = PodState::list(&node.options.state_dir)?;
+    futures::future::join_all(pods.iter().map(|pod| sweep_pod(node, pod))).await.into_iter().collect()
+}
+
+async fn sweep_pod(node: &Node, pod: &PodState) -> Result<(), crate::PodStateError> {
     let log = |what: &Path, error: &dyn std::error::Error| {
         tracing::error!(what = %what.display(), error = plan::chain(error), "something of an earlier kubelet stays");
     };
-    for pod in PodState::list(&node.options.state_dir)? {
-        tracing::info!(pod = pod.name, "removing a pod of an earlier kubelet");
-        if let Err(error) = cgroup::remove(&pod.cgroup).await {
-            log(&pod.cgroup, &error);
-        }
-        let names = PodNames::new(&node.options.netns_prefix, &pod.uid);
-        if let Err(error) = node.network.disconnect(&names).await {
-            log(&names.netns, &error);
-        }
-        PodState::remove(&node.options.state_dir, &pod.namespace, &pod.name, &pod.uid)?;
+    tracing::info!(pod = pod.name, "removing a pod of an earlier kubelet");
+    if let Err(error) = cgroup::remove(&pod.cgroup).await {
+        log(&pod.cgroup, &error);
     }
-    Ok(())
+    let names = PodNames::new(&node.options.netns_prefix, &pod.uid);
+    if let Err(error) = node.network.disconnect(&names, pod.ip).await {
+        log(&names.netns, &error);
+    }
+    PodState::remove(&node.options.state_dir, &pod.namespace, &pod.name, &pod.uid)
 }

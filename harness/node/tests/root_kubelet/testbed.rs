@@ -52,6 +52,8 @@ where
     let at_end = cgroup.clone();
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
+        // Nodes route for their pods.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("root may set this");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let testbed = test(Testbed::start(cgroup).await).await;

@@ -61,6 +61,8 @@ pub struct LiveState {
     phase: String,
     step: Option<(usize, String)>,
     steps: usize,
+    /// Names of all steps, for those that are skipped.
+    names: Vec<String>,
     now: Micros,
     requests: u64,
     errors: u64,
@@ -95,6 +97,7 @@ impl LiveState {
         match &stamped.event {
             Event::RunStarted(info) => {
                 self.steps = info.steps.len();
+                self.names.clone_from(&info.steps);
                 self.phase = "mesh comes up".to_owned();
             }
             Event::MeshProgress { what } => self.phase = format!("mesh comes up: {what}"),
@@ -244,7 +247,7 @@ impl Live {
         };
         let name = match &self.state.step {
             Some((current, name)) if *current == step => name.clone(),
-            _ => format!("step {}", step + 1),
+            _ => self.state.names.get(step).cloned().unwrap_or_else(|| format!("step {}", step + 1)),
         };
         let took = Micros(at.0.saturating_sub(self.step_started.0));
         let text = format!("{} {name}", self.state.counter(step));

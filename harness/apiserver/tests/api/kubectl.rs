@@ -1,9 +1,6 @@
 //! kubectl is the judge: what it sends must be understood, and what it prints must be what it prints elsewhere.
-#![allow(clippy::print_stderr, missing_docs, reason = "a test says why it skips")]
 
-mod common;
-
-use common::{TestServer, node};
+use super::server::{TestServer, node};
 
 macro_rules! server_or_skip {
     () => {{
@@ -417,7 +414,7 @@ async fn get_and_wait_follow_changes() {
             }
         }
     };
-    tokio::time::timeout(common::DEADLINE, follow).await.expect("the watch shows everything");
+    tokio::time::timeout(super::server::DEADLINE, follow).await.expect("the watch shows everything");
     assert_eq!(seen, ["EVENT NAME", "ADDED one", "DELETED one"]);
     child.kill().await.unwrap();
 

@@ -1,5 +1,6 @@
 //! A server of a test's own: in this process, on a free loopback port, with certificates of its own.
 
+use std::os::fd::{IntoRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,12 +15,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Nothing in these tests takes a second; this is when something hangs.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 const TOKEN: &str = "correct-horse";
 
 /// A server that lives as long as this value.
-pub struct TestServer {
+pub(crate) struct TestServer {
     directory: TempDir,
     url: String,
     stop: Option<oneshot::Sender<()>>,
@@ -28,12 +29,25 @@ pub struct TestServer {
 
 impl TestServer {
     /// Starts one with ordinary limits.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Limits::default()).await
     }
 
-    /// Starts one.
-    pub async fn with(limits: Limits) -> Self {
+    /// Starts one with other limits.
+    pub(crate) async fn with(limits: Limits) -> Self {
+        Self::start_with(limits, None).await
+    }
+
+    /// Starts one that is handed a listener, and is used by way of it.
+    pub(crate) async fn inheriting(listener: std::net::TcpListener) -> Self {
+        let address = listener.local_addr().unwrap();
+        let mut server = Self::start_with(Limits::default(), Some(listener.into_raw_fd())).await;
+        server.url = format!("https://{address}");
+        server.write_kubeconfigs();
+        server
+    }
+
+    async fn start_with(limits: Limits, listen_fd: Option<RawFd>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         certificates(directory.path());
         std::fs::write(directory.path().join("token"), format!("{TOKEN}\n")).unwrap();
@@ -42,7 +56,7 @@ impl TestServer {
             service_cidr: "10.101.0.0/16".parse().unwrap(),
             pod_cidr: "10.1.0.0/16".parse().unwrap(),
             listen: "127.0.0.1:0".parse().unwrap(),
-            listen_fd: None,
+            listen_fd,
             tls_cert: directory.path().join("server.crt"),
             tls_key: directory.path().join("server.key"),
             client_ca: directory.path().join("ca.crt"),
@@ -58,9 +72,13 @@ impl TestServer {
             drop(stopped.await);
         }));
         let server = Self { directory, url, stop: Some(stop), task };
-        server.write_kubeconfig("kubeconfig", &format!("token: {TOKEN}"));
-        server.write_kubeconfig("kubeconfig.certificate", "client-certificate: client.crt\n    client-key: client.key");
+        server.write_kubeconfigs();
         server
+    }
+
+    fn write_kubeconfigs(&self) {
+        self.write_kubeconfig("kubeconfig", &format!("token: {TOKEN}"));
+        self.write_kubeconfig("kubeconfig.certificate", "client-certificate: client.crt\n    client-key: client.key");
     }
 
     fn write_kubeconfig(&self, name: &str, user: &str) {
@@ -85,24 +103,26 @@ impl TestServer {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    /// A file of the server's.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// A client with the token.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         self.client_of("kubeconfig").await.unwrap()
     }
 
     /// A client with the credentials of another kubeconfig.
-    pub async fn client_of(&self, kubeconfig: &str) -> kube::Result<Client> {
+    pub(crate) async fn client_of(&self, kubeconfig: &str) -> kube::Result<Client> {
         let kubeconfig = Kubeconfig::read_from(self.path(kubeconfig)).unwrap();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         Client::try_from(config)
     }
 
     /// Whether kubectl is there; says so when it is not.
-    pub fn has_kubectl() -> bool {
+    #[expect(clippy::print_stderr, reason = "a test says why it skips")]
+    pub(crate) fn has_kubectl() -> bool {
         let found = std::process::Command::new("kubectl").args(["version", "--client"]).output().is_ok();
         if !found {
             eprintln!("skipped: kubectl is not installed");
@@ -111,7 +131,7 @@ impl TestServer {
     }
 
     /// A kubectl command, not yet run.
-    pub fn kubectl_command(&self, arguments: &[&str]) -> tokio::process::Command {
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("kubectl");
         command
             .args(arguments)
@@ -127,7 +147,7 @@ impl TestServer {
     }
 
     /// Runs kubectl with `input` on its standard input; returns standard output and error, and whether it succeeded.
-    pub async fn kubectl_raw(&self, arguments: &[&str], input: &str) -> (bool, String, String) {
+    pub(crate) async fn kubectl_raw(&self, arguments: &[&str], input: &str) -> (bool, String, String) {
         let mut child = self.kubectl_command(arguments).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A command that reads nothing may have closed it.
@@ -140,26 +160,26 @@ impl TestServer {
     }
 
     /// Runs kubectl, which must succeed; returns its standard output.
-    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
         self.kubectl_with(arguments, "").await
     }
 
     /// Runs kubectl with input, which must succeed; returns its standard output.
-    pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) async fn kubectl_with(&self, arguments: &[&str], input: &str) -> String {
         let (success, out, error) = self.kubectl_raw(arguments, input).await;
         assert!(success, "kubectl {arguments:?} failed:\n{error}");
         out
     }
 
     /// Runs kubectl, which must fail; returns its standard error.
-    pub async fn kubectl_fails(&self, arguments: &[&str], input: &str) -> String {
+    pub(crate) async fn kubectl_fails(&self, arguments: &[&str], input: &str) -> String {
         let (success, out, error) = self.kubectl_raw(arguments, input).await;
         assert!(!success, "kubectl {arguments:?} succeeded:\n{out}");
         error
     }
 
     /// Stops the server; returns when it has stopped.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         tokio::time::timeout(DEADLINE, &mut self.task).await.expect("the server stops").unwrap();
     }
@@ -186,7 +206,7 @@ fn certificates(directory: &Path) {
 }
 
 /// A node that is ready, as a kubelet registers it.
-pub fn node(name: &str) -> String {
+pub(crate) fn node(name: &str) -> String {
     indoc::formatdoc! {"
         apiVersion: v1
         kind: Node

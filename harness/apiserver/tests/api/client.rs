@@ -1,15 +1,12 @@
 //! What client libraries rely on: lists that lead into watches, conflicts, and being told when history is gone.
-#![allow(clippy::print_stderr, missing_docs, reason = "helpers are shared with tests that say why they skip")]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, TestServer};
+use super::server::{DEADLINE, TestServer};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
@@ -164,6 +161,43 @@ async fn only_those_with_credentials_are_let_in() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inherited_listener_is_served_as_well() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = TestServer::inheriting(listener).await;
+    let version = server.client().await.apiserver_version().await.unwrap();
+    assert_eq!((version.major.as_str(), version.minor.as_str()), ("1", "32"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_side_apply_creates_and_takes_back() {
+    let server = TestServer::start().await;
+    let api: Api<ConfigMap> = Api::default_namespaced(server.client().await);
+    let params = PatchParams::apply("one");
+    let config = |data: Value| Patch::Apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data}));
+    let made = api.patch("a", &params, &config(json!({"x": "1", "y": "1"}))).await.unwrap();
+    assert_eq!(made.name_any(), "a");
+    let changed = api.patch("a", &params, &config(json!({"x": "2"}))).await.unwrap();
+    assert_eq!(changed.data.unwrap().into_iter().collect::<Vec<_>>(), [("x".to_owned(), "2".to_owned())]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finalizers_hold_what_is_deleted() {
+    let server = TestServer::start().await;
+    let api: Api<ConfigMap> = Api::default_namespaced(server.client().await);
+    let held: ConfigMap = object(json!({"metadata": {"name": "a", "finalizers": ["meshbed.dev/hold"]}}));
+    api.create(&PostParams::default(), &held).await.unwrap();
+    let going = api.delete("a", &DeleteParams::default()).await.unwrap().left().unwrap();
+    assert!(going.metadata.deletion_timestamp.is_some());
+    assert!(api.get_opt("a").await.unwrap().is_some());
+    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    api.patch("a", &PatchParams::default(), &release).await.unwrap();
+    assert!(api.get_opt("a").await.unwrap().is_none());
+    server.stop().await;
+}
+
 fn node() -> Node {
     object(json!({"metadata": {"name": "alpha-1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
 }
@@ -181,9 +215,14 @@ fn deployment(replicas: i32) -> Deployment {
     )
 }
 
+fn endpoints(slice: &EndpointSlice) -> Vec<Endpoint> {
+    slice.endpoints.clone().unwrap_or_default()
+}
+
 fn ready_addresses(slice: &EndpointSlice) -> Vec<String> {
-    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.as_ref().unwrap().ready == Some(true));
-    ready.flat_map(|endpoint| endpoint.addresses.clone()).collect()
+    let ready =
+        endpoints(slice).into_iter().filter(|endpoint| endpoint.conditions.as_ref().unwrap().ready == Some(true));
+    ready.flat_map(|endpoint| endpoint.addresses).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,7 +241,7 @@ async fn pods_come_and_go_in_endpoint_slices() {
         WatchEvent::Added(slice) | WatchEvent::Modified(slice) => slice,
         other => panic!("{other:?}"),
     };
-    assert!(slice().await.endpoints.is_empty(), "a service without pods has an empty slice");
+    assert!(endpoints(&slice().await).is_empty(), "a service without pods has an empty slice");
 
     let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
     deployments.create(&PostParams::default(), &deployment(1)).await.unwrap();
@@ -210,21 +249,21 @@ async fn pods_come_and_go_in_endpoint_slices() {
     let pod = pods.list(&ListParams::default()).await.unwrap().items[0].name_any();
     pods.patch_status(&pod, &PatchParams::default(), &running("10.1.1.2", "False")).await.unwrap();
     let seen = slice().await;
-    assert_eq!(seen.endpoints[0].conditions.as_ref().unwrap().ready, Some(false));
+    assert_eq!(endpoints(&seen)[0].conditions.as_ref().unwrap().ready, Some(false));
     assert_eq!(seen.ports.as_ref().unwrap()[0].port, Some(8080), "the port is named in the pod");
     pods.patch_status(&pod, &PatchParams::default(), &running("10.1.1.2", "True")).await.unwrap();
     let seen = slice().await;
     assert_eq!(ready_addresses(&seen), ["10.1.1.2"]);
-    assert_eq!(seen.endpoints[0].node_name.as_deref(), Some("alpha-1"));
-    assert_eq!(seen.endpoints[0].target_ref.as_ref().unwrap().name.as_deref(), Some(pod.as_str()));
+    assert_eq!(endpoints(&seen)[0].node_name.as_deref(), Some("alpha-1"));
+    assert_eq!(endpoints(&seen)[0].target_ref.as_ref().unwrap().name.as_deref(), Some(pod.as_str()));
 
     // Graceful deletion: the endpoint terminates, and goes with the pod's last deletion.
     let deleted = pods.delete(&pod, &DeleteParams::default()).await.unwrap().left().unwrap();
     assert_eq!(deleted.metadata.deletion_grace_period_seconds, Some(30));
-    let conditions = slice().await.endpoints[0].conditions.clone().unwrap();
+    let conditions = endpoints(&slice().await)[0].conditions.clone().unwrap();
     assert_eq!((conditions.ready, conditions.serving, conditions.terminating), (Some(false), Some(true), Some(true)));
     pods.delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
-    assert!(slice().await.endpoints.is_empty());
+    assert!(endpoints(&slice().await).is_empty());
 
     // A failed pod is replaced, and no endpoint.
     let pod = pods.list(&ListParams::default()).await.unwrap().items[0].name_any();
@@ -232,7 +271,7 @@ async fn pods_come_and_go_in_endpoint_slices() {
     assert_eq!(ready_addresses(&slice().await), ["10.1.1.3"]);
     let failed = Patch::Merge(json!({"status": {"phase": "Failed"}}));
     pods.patch_status(&pod, &PatchParams::default(), &failed).await.unwrap();
-    assert!(slice().await.endpoints.is_empty());
+    assert!(endpoints(&slice().await).is_empty());
     assert_eq!(pods.list(&ListParams::default().fields("status.phase=Pending")).await.unwrap().items.len(), 1);
     server.stop().await;
 }
@@ -272,6 +311,7 @@ async fn a_body_has_a_limit() {
 
 /// Not a test of time, but what is printed is what the stopwatch of a run rests on.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "the figure is the point")]
 async fn from_a_pods_status_to_its_slice() {
     let server = TestServer::start().await;
     let client = server.client().await;
@@ -280,7 +320,7 @@ async fn from_a_pods_status_to_its_slice() {
         object(json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}));
     Api::<Service>::default_namespaced(client.clone()).create(&PostParams::default(), &service).await.unwrap();
     Api::<Deployment>::default_namespaced(client.clone())
-        .create(&PostParams::default(), &deployment(100))
+        .create(&PostParams::default(), &deployment(20))
         .await
         .unwrap();
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
@@ -301,7 +341,7 @@ async fn from_a_pods_status_to_its_slice() {
         times.push(seen);
     }
     times.sort_unstable();
-    eprintln!("pod status to slice event: p50 {:?}, p99 {:?}", times[50], times[98]);
-    assert!(times[50] < Duration::from_secs(1), "something waits: {:?}", times[50]);
+    eprintln!("pod status to slice event: p50 {:?}, slowest {:?}", times[10], times[19]);
+    assert!(times[10] < Duration::from_secs(1), "something waits: {:?}", times[10]);
     server.stop().await;
 }
