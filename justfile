@@ -31,7 +31,7 @@ test-root *ARGS: _build-tools _test-tools _run-tools
     #!/usr/bin/env bash
     set -euo pipefail
     cargo build --quiet --bins
-    cargo build --quiet -p mesh-agent --features planted-defects --bin mesh-agent-planted
+    cargo build --quiet --features mesh-agent/planted-defects --bin mesh-agent-planted
     host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
     if [ -n "{{sudo}}" ]; then export "CARGO_TARGET_${host}_RUNNER={{sudo}}"; fi
     cargo nextest run --profile e2e "$@"

@@ -88,7 +88,7 @@ fn open(pods: &[PodState]) -> Result<Vec<Victim>, FaultError> {
     let mut victims = Vec::new();
     for pod in pods {
         for container in &pod.containers {
-            let raw = i32::try_from(container.pid).unwrap_or(0);
+            let raw = container.pid;
             let failed =
                 |source| FaultError::Kill { pid: raw, pod: pod.name.clone(), source: std::io::Error::from(source) };
             let pid = Pid::from_raw(raw).ok_or_else(|| failed(rustix::io::Errno::SRCH))?;
