@@ -44,19 +44,24 @@ fn a_request_belongs_to_the_step_in_which_it_was_sent() {
     let record = two_steps(vec![
         request(50, 60, sample::answer(0, 1)),
         request(120, 130, sample::answer(0, 1)),
-        request(190, 260, sample::answer(0, 1)),
+        request(190, 198, sample::answer(0, 1)),
+        request(195, 260, sample::answer(0, 1)),
         request(205, 206, Outcome::Failed(ErrorKind::Reset)),
         request(255, 256, sample::answer(1, 1)),
     ]);
     let summary = Summary::of(&record);
-    assert_eq!(summary.total.requests, 5, "the request before the first step is counted");
+    assert_eq!(summary.total.requests, 6, "the request before the first step is counted");
     let first = summary.steps[0].clients.values().next().expect("one client");
-    assert_eq!((first.transition.requests, first.steady.requests), (2, 1));
+    assert_eq!(
+        (first.transition.requests, first.steady.requests),
+        (3, 1),
+        "what is not done at the step's end is not steady"
+    );
     assert_eq!(first.steady.errors.len(), 0, "what was sent after the step's end is not steady");
     let second = summary.steps[1].clients.values().next().expect("one client");
     assert_eq!((second.transition.requests, second.steady.requests), (0, 1));
     assert_eq!(second.steady.answers.get("beta"), Some(&1));
-    assert_eq!(first.steady.answer_latency.max(), Some(Duration::from_micros(70)));
+    assert_eq!(first.steady.answer_latency.max(), Some(Duration::from_micros(8)));
 }
 
 #[test]

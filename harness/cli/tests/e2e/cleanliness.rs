@@ -13,7 +13,7 @@ fn run(reports: &tempfile::TempDir) -> Running {
 
 #[test_case("certificates" ; "while the mesh comes up")]
 #[test_case("mesh ready" ; "when the mesh is ready")]
-#[test_case("(2/" ; "in the middle of the steps")]
+#[test_case("( 2/" ; "in the middle of the steps")]
 fn root_interrupted_run_leaves_nothing(moment: &str) {
     if skip() {
         return;
@@ -27,7 +27,7 @@ fn root_interrupted_run_leaves_nothing(moment: &str) {
 }
 
 #[test_case("certificates" ; "while the mesh comes up")]
-#[test_case("(1/" ; "in the middle of the steps")]
+#[test_case("( 1/" ; "in the middle of the steps")]
 fn root_killed_harness_is_cleaned_up_by_down(moment: &str) {
     if skip() {
         return;
