@@ -38,13 +38,13 @@ test-root *ARGS: _build-tools _test-tools _run-tools
 
 # Run a scenario, e.g. `just e2e failover` or `just e2e failover --keep`.
 e2e SCENARIO *ARGS: _build-tools _run-tools
-    cargo build --quiet --bins
-    {{sudo}} target/debug/meshbed run "$@"
+    @cargo build --quiet --bins
+    @{{sudo}} target/debug/meshbed run "$@"
 
 # Measure: mesh-up time and propagation of a removed endpoint, beside etcd's own put-to-watch.
 bench *ARGS: _build-tools _run-tools
-    cargo build --quiet --release --bins
-    {{sudo}} target/release/meshbed bench "$@"
+    @cargo build --quiet --release --bins
+    @{{sudo}} target/release/meshbed bench "$@"
 
 # Formatting, clippy, and what cargo-deny holds.
 lint: _build-tools _lint-tools

@@ -4,9 +4,14 @@ use meshbed_events::{Micros, Outcome, Request, Stopwatch};
 
 use crate::world::InForce;
 
-/// Reads the stopwatch of `fault` from all requests of its step. `last_right` is when, and on which node, maps
-/// became right last.
-pub(crate) fn read(fault: &InForce, requests: &[Request], last_right: Option<&(Micros, String)>) -> Stopwatch {
+/// Reads the stopwatch of `fault` from all requests of its step. `next` is when the next fault of the step was injected:
+/// what is lost from then on is that one's. `last_right` is when, and on which node, maps became right last.
+pub(crate) fn read(
+    fault: &InForce,
+    next: Option<Micros>,
+    requests: &[Request],
+    last_right: Option<&(Micros, String)>,
+) -> Stopwatch {
     let hit = |request: &&Request| fault.clusters.iter().any(|cluster| cluster.as_str() == request.cluster);
     let from_dead = |request: &&Request| match &request.outcome {
         Outcome::Answered(answer) => {
@@ -23,8 +28,10 @@ pub(crate) fn read(fault: &InForce, requests: &[Request], last_right: Option<&(M
         .filter(|request| answered(request) && !from_dead(request))
         .map(|request| request.done)
         .min();
-    let requests_lost =
-        requests.iter().filter(|request| request.done >= fault.injected).filter(|request| !answered(request)).count();
+    let is_its = |request: &&Request| {
+        request.done >= fault.injected && next.is_none_or(|next| request.done < next) && !answered(request)
+    };
+    let requests_lost = requests.iter().filter(is_its).count();
     let after = last_right.filter(|(at, _)| *at >= fault.injected);
     Stopwatch {
         fault: fault.id,
@@ -77,10 +84,11 @@ mod tests {
             request(105, Outcome::Failed(ErrorKind::Refused)),
             request(110, answer("beta", "10.2.1.2")),
         ];
-        let read = read(&fault, &requests, Some(&(Micros(104), "beta/beta-1".to_owned())));
+        let read = read(&fault, None, &requests, Some(&(Micros(104), "beta/beta-1".to_owned())));
         assert_eq!(read.last_answer_of_dead, Some(Micros(91)));
         assert_eq!(read.first_answer_after, Some(Micros(111)));
         assert_eq!(read.requests_lost, 2);
+        assert_eq!(super::read(&fault, Some(Micros(104)), &requests, None).requests_lost, 1, "one is the next fault's");
         assert_eq!((read.last_map_right, read.last_map_node.as_deref()), (Some(Micros(104)), Some("beta/beta-1")));
     }
 }

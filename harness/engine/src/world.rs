@@ -405,8 +405,9 @@ impl World {
             .iter()
             .filter_map(|belief| Some((belief.last_right?, format!("{}/{}", belief.cluster, belief.node))))
             .max();
-        for fault in &running.faults {
-            let reading = stopwatch::read(fault, &running.all, last_right.as_ref());
+        for (index, fault) in running.faults.iter().enumerate() {
+            let next = running.faults.get(index + 1).map(|next| next.injected);
+            let reading = stopwatch::read(fault, next, &running.all, last_right.as_ref());
             self.emit(Event::Stopwatch(Stopwatch { step: fault.step, ..reading }));
         }
         if running.violations > VIOLATIONS_MAX {
