@@ -1,4 +1,4 @@
-//! The directory that says which remote clusters there are (`cluster-mesh.md` 3.1): a file a cluster, the name of the
+//! The directory that says which remote clusters there are: a file a cluster, the name of the
 //! file being the name of the cluster.
 
 use std::{

@@ -1,6 +1,6 @@
 //! From a desired frontend to the writes that make the maps say so.
 //!
-//! Pure: looks at [`Contents`], changes nothing. The order of the writes is Cilium's (`bpf.md` 2.9), because each
+//! Pure: looks at [`Contents`], changes nothing. The order of the writes is Cilium's, because each
 //! state in between is seen by connections: the master comes after its slots, a slot after its backend, and nothing
 //! that is still referred to is removed.
 

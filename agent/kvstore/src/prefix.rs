@@ -1,5 +1,5 @@
 //! List, then watch, the keys under a prefix: the one way in which a mesh reader reads anything
-//! (`cluster-mesh.md` 2.10).
+//! (as Cilium's agents do).
 
 use std::collections::VecDeque;
 

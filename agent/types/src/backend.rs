@@ -79,6 +79,6 @@ pub struct Backend {
     /// Where it is.
     pub address: BackendAddress,
     /// The remote cluster that it lives in; `None` for a local one. Not written to the maps: Cilium writes
-    /// cluster ID 0 for every backend (`bpf.md` 2.11).
+    /// cluster ID 0 for every backend.
     pub cluster: Option<ClusterId>,
 }

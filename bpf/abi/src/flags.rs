@@ -1,4 +1,4 @@
-//! Flag bits of a service value (`bpf.md` 2.1).
+//! Flag bits of a service value.
 
 use core::ops::BitOr;
 

@@ -3,7 +3,7 @@
 //! The BPF programs (`bpf/programs`), the agent that fills the maps (`agent/datapath`) and the harness that reads
 //! them share exactly this: layouts, map names and flag bits. No decision lives here.
 //!
-//! Three rules hold for every type (`bpf.md` 0.1):
+//! Three rules hold for every type:
 //!
 //! 1. Addresses, layer-4 ports and service ids are in network byte order ([`Be16`], [`Be32`]).
 //! 2. Backend ids, counts, slots and time-outs are in the CPU's order.

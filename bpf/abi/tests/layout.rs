@@ -1,4 +1,4 @@
-//! Layouts for which nothing was recorded, by hand from the offset tables of `bpf.md` 1.4 and 1.6.
+//! Layouts for which nothing was recorded, by hand from the layouts of Cilium 1.19's C headers.
 
 use mesh_abi::{
     AffinityKey, AffinityValue, Be16, Be32, Bytes, ReverseSkKey, ReverseSkValue, ServiceKey, ServiceValue, WrongLength,

@@ -1,6 +1,6 @@
 //! BPF programs of the mesh, which `bpf/objects` compiles.
 //!
-//! The socket load balancer (`bpf.md` 3): a socket that asks for a frontend is given a backend when it connects or
+//! The socket load balancer: a socket that asks for a frontend is given a backend when it connects or
 //! sends, and is told of the frontend when it asks whom it talks to. Names, maps and behaviour are Cilium 1.19's.
 //!
 //! Not here: NodePort surrogates, layer-7 redirection, local redirect policy, IPv6. Only TCP and UDP are touched.

@@ -1,4 +1,4 @@
-//! Status as text: the lines of `cilium-dbg status` (`cluster-mesh.md` 8.2).
+//! Status as text: the lines of `cilium-dbg status`.
 
 use std::fmt::Write as _;
 

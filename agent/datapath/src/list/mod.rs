@@ -1,4 +1,4 @@
-//! What `mesh-agent bpf lb list` prints, which is what `cilium-dbg bpf lb list` prints (`bpf.md` 4.1, 4.2).
+//! What `mesh-agent bpf lb list` prints, which is what `cilium-dbg bpf lb list` prints.
 //!
 //! Needs no agent: the pinned maps are opened read-only. One difference on purpose: Cilium prints rows in random
 //! order, we print them sorted (by address, port, protocol, scope, slot; or by id), so that two listings can be

@@ -1,6 +1,6 @@
 //! One connection to a remote cluster's etcd, from the first request to the error that ends it.
 //!
-//! The order of requests is Cilium's (`cluster-mesh.md` 2.10): heartbeat, cluster configuration, canaries, and only
+//! The order of requests is Cilium's: heartbeat, cluster configuration, canaries, and only
 //! then the services, so that an etcd that is still being filled is never taken for an empty one.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What a remote cluster's reader says about itself: Cilium's API model, field by field (`cluster-mesh.md` 8.2).
+//! What a remote cluster's reader says about itself: Cilium's API model, field by field.
 
 use jiff::Timestamp;
 use mesh_types::ClusterName;

@@ -1,11 +1,12 @@
 //! A mesh that stays up, used with tools that we did not write.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, Output},
 };
 
-use crate::meshbed::{assert_nothing_left, meshbed, skip, text};
+use crate::meshbed::{assert_nothing_left, beside, meshbed, skip, text};
 
 /// Takes the mesh down however the test ends.
 struct Down;
@@ -59,6 +60,11 @@ fn root_kept_mesh_serves_kubectl_exec_and_bpftool() {
     }
     describe_shows_local_endpoints_only(&folder.path().join("alpha"));
     both_clusters_answer();
+    for cluster in ["alpha", "beta"] {
+        for node in 1..=2 {
+            bpftool_agrees_with_the_list(cluster, &format!("{cluster}-{node}"));
+        }
+    }
     let status = succeed(meshbed().arg("status").output().expect("meshbed runs"));
     assert!(status.contains("cluster alpha (ID 1)") && status.contains("rebel-base-"), "{status}");
     drop(down);
@@ -83,6 +89,57 @@ fn both_clusters_answer() {
         }
     }
     panic!("after {ASKED_MAX} requests only these answers:\n{answers}");
+}
+
+/// Dumps a node's maps with bpftool, reads the bytes by hand, and compares them with what `mesh-agent bpf lb list` claims.
+fn bpftool_agrees_with_the_list(cluster: &str, node: &str) {
+    let runs = std::fs::read_dir("/run/meshbed").expect("the mesh is up");
+    let run = runs.flatten().next().expect("there is one run").path();
+    let bpf = run.join(cluster).join(node).join("bpf");
+    let backends: BTreeMap<Vec<u8>, String> =
+        dump(&bpf, "cilium_lb4_backends_v3").into_iter().map(|(id, value)| (id, address(&value))).collect();
+    let mut claimed_by_bytes = BTreeMap::new();
+    for (key, value) in dump(&bpf, "cilium_lb4_services_v2") {
+        // Key: address and port in network order, slot in the CPU's, protocol. A port of 0 is a wildcard entry.
+        let slot = u16::from_le_bytes([key[6], key[7]]);
+        let protocol = if key[8] == 6 { "TCP" } else { "ANY" };
+        let row = format!("{}/{protocol} ({slot})", address(&key));
+        let service = u16::from_be_bytes([value[6], value[7]]);
+        let claim = match slot {
+            0 => format!("0.0.0.0:0 ({service}) (0) [ClusterIP, non-routable] "),
+            _ => format!("{}/TCP ({service}) ({slot})", backends[&value[..4].to_vec()]),
+        };
+        claimed_by_bytes.insert(row, vec![claim]);
+    }
+    let mut list = Command::new(beside("mesh-agent"));
+    list.args(["bpf", "lb", "list", "-o", "json", "--bpf-root"]).arg(&bpf);
+    let listed = succeed(list.output().expect("mesh-agent runs"));
+    let listed: BTreeMap<String, Vec<String>> = serde_json::from_str(&listed).expect("the list is JSON");
+    assert_eq!(listed, claimed_by_bytes, "node {cluster}/{node}");
+    assert!(listed.len() > 4, "both services and their backends are there: {listed:?}");
+}
+
+/// Address and port that a key or value begins with, both in network order.
+fn address(bytes: &[u8]) -> String {
+    let port = u16::from_be_bytes([bytes[4], bytes[5]]);
+    format!("{}.{}.{}.{}:{port}", bytes[0], bytes[1], bytes[2], bytes[3])
+}
+
+/// Keys and values of a pinned map, as bpftool prints them.
+fn dump(bpf: &Path, map: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let pin = bpf.join("tc/globals").join(map);
+    let output = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(&pin).output();
+    let text = succeed(output.expect("bpftool is there"));
+    let entries: Vec<serde_json::Value> = serde_json::from_str(&text).expect("bpftool prints JSON");
+    let bytes = |value: &serde_json::Value| -> Vec<u8> {
+        let texts = value.as_array().expect("a list of bytes").iter();
+        let byte = |text: &serde_json::Value| {
+            let text = text.as_str().expect("a byte is a text").trim_start_matches("0x");
+            u8::from_str_radix(text, 16).expect("a byte is hexadecimal")
+        };
+        texts.map(byte).collect()
+    };
+    entries.iter().map(|entry| (bytes(&entry["key"]), bytes(&entry["value"]))).collect()
 }
 
 /// Chance that one of two equally likely answers never comes in so many requests: below one in a billion.
