@@ -4,9 +4,10 @@
 use std::{
     io::{IsTerminal, Write},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use meshbed_events::Stamped;
+use meshbed_events::{Micros, Stamped};
 use meshbed_report::terminal::{Colour, Detail, Live, status_line};
 
 /// Prints data, such as a table or a kubeconfig.
@@ -54,7 +55,12 @@ struct ProgressState {
     live: Live,
     terminal: bool,
     shown: String,
+    drawn: Micros,
 }
+
+/// Least time between two status lines that follow no other line: a person reads no faster, and hundreds of requests
+/// a second would each draw one.
+const REDRAW: Duration = Duration::from_millis(100);
 
 impl Progress {
     /// Progress on stderr.
@@ -64,6 +70,7 @@ impl Progress {
             live,
             terminal: std::io::stderr().is_terminal(),
             shown: String::new(),
+            drawn: Micros::default(),
         })))
     }
 
@@ -71,10 +78,11 @@ impl Progress {
     pub(crate) fn event(&self, stamped: &Stamped) {
         let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let lines = state.live.lines(stamped);
-        let status = if state.terminal { status_line(state.live.state()) } else { String::new() };
-        if lines.is_empty() && status == state.shown {
+        if lines.is_empty() && (!state.terminal || stamped.at.since(state.drawn) < REDRAW) {
             return;
         }
+        state.drawn = stamped.at;
+        let status = if state.terminal { status_line(state.live.state()) } else { String::new() };
         let mut text = String::new();
         if !state.shown.is_empty() {
             text.push_str("\r\x1b[2K");

@@ -64,10 +64,8 @@ pub(super) fn require(programs: &Programs) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = missing
-        .iter()
-        .map(|missing| format!("  {}: needed {}\n    {}", missing.what, missing.why, missing.how))
-        .collect();
+    let line = |missing: &meshbed_driver::Missing| format!("  {}: {}\n    {}", missing.what, missing.why, missing.how);
+    let lines: Vec<String> = missing.iter().map(line).collect();
     anyhow::bail!("this machine cannot run a mesh yet:\n{}", lines.join("\n"))
 }
 
