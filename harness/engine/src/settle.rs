@@ -41,17 +41,13 @@ impl Objects {
             .collect()
     }
 
-    /// How many pods there are that a deployment's selector chooses, ready or not. Each kind is watched on its own, so the
-    /// deployment may be known to have no replicas while its pods still look alive.
-    fn pods_of(&self, deployment: &str, object: &Value) -> i64 {
+    /// How many pods a deployment's selector chooses. Each kind is watched on its own, so the deployment may be known to
+    /// be ready while its pods are not yet, or to have no replicas while its pods still look alive.
+    fn pods_of(&self, deployment: &str, object: &Value) -> PodCount {
         let namespace = deployment.split('/').next().unwrap_or_default();
         let selector = &object["spec"]["selector"]["matchLabels"];
-        let chosen = self
-            .pods
-            .values()
-            .filter(|pod| pod["metadata"]["namespace"] == namespace && selects(selector, pod))
-            .count();
-        i64::try_from(chosen).unwrap_or(i64::MAX)
+        let chosen = |pod: &&Value| pod["metadata"]["namespace"] == namespace && selects(selector, pod);
+        PodCount { all: self.pods.values().filter(chosen).count(), ready: self.ready_pods(namespace, selector).len() }
     }
 
     /// The ready pods of a deployment.
@@ -95,7 +91,16 @@ fn addresses<'a>(endpoints: impl Iterator<Item = &'a &'a Value>) -> BTreeSet<Str
         .collect()
 }
 
-fn deployment_unsettled(name: &str, object: &Value, pods: i64) -> Option<String> {
+/// Pods of a deployment.
+#[derive(Clone, Copy)]
+struct PodCount {
+    /// All that exist.
+    all: usize,
+    /// Those that are ready.
+    ready: usize,
+}
+
+fn deployment_unsettled(name: &str, object: &Value, pods: PodCount) -> Option<String> {
     let number = |pointer: &str, default: i64| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(default);
     let wanted = number("/spec/replicas", 1);
     let (observed, generation) = (number("/status/observedGeneration", 0), number("/metadata/generation", 0));
@@ -105,8 +110,8 @@ fn deployment_unsettled(name: &str, object: &Value, pods: i64) -> Option<String>
         Some(format!("deployment `{name}`: generation {generation} not yet observed, last is {observed}"))
     } else if ready != wanted || total != wanted || updated != wanted {
         Some(format!("deployment `{name}`: {ready} of {wanted} replicas ready, {updated} updated, {total} in all"))
-    } else if pods != wanted {
-        Some(format!("deployment `{name}`: {pods} pods exist, {wanted} are wanted"))
+    } else if i64::try_from(pods.all) != Ok(wanted) || pods.ready != pods.all {
+        Some(format!("deployment `{name}`: of {} pods {} are ready, {wanted} are wanted", pods.all, pods.ready))
     } else {
         None
     }
@@ -171,13 +176,13 @@ mod tests {
             json!({"metadata": {"generation": 2}, "spec": {"replicas": 2},
                    "status": {"observedGeneration": observed, "replicas": 2, "readyReplicas": ready, "updatedReplicas": 2}})
         };
-        assert_eq!(deployment_unsettled("default/a", &deployment(2, 2), 2), None);
-        assert!(deployment_unsettled("default/a", &deployment(1, 2), 2).is_some_and(|text| text.contains("1 of 2")));
-        assert!(
-            deployment_unsettled("default/a", &deployment(2, 1), 2).is_some_and(|text| text.contains("generation 2"))
-        );
-        assert!(
-            deployment_unsettled("default/a", &deployment(2, 2), 3).is_some_and(|text| text.contains("3 pods exist"))
-        );
+        let unsettled = |deployment: &Value, all, ready| {
+            deployment_unsettled("default/a", deployment, PodCount { all, ready }).unwrap_or_default()
+        };
+        assert_eq!(unsettled(&deployment(2, 2), 2, 2), "");
+        assert!(unsettled(&deployment(1, 2), 2, 2).contains("1 of 2"));
+        assert!(unsettled(&deployment(2, 1), 2, 2).contains("generation 2"));
+        assert!(unsettled(&deployment(2, 2), 3, 3).contains("of 3 pods 3 are ready"), "one is still to go");
+        assert!(unsettled(&deployment(2, 2), 2, 1).contains("of 2 pods 1 are ready"), "the pods' watch is behind");
     }
 }

@@ -62,6 +62,14 @@ pub(crate) enum StepError {
         #[source]
         source: ProbeError,
     },
+    /// A probe found nobody who could ask.
+    #[error("probe `{name}` has no clients: no cluster has a ready pod of deployment `{deployment}`")]
+    NoClients {
+        /// Its name in the scenario.
+        name: String,
+        /// Whose pods would be the clients.
+        deployment: DeploymentKey,
+    },
     /// A pod's state file could not be read.
     #[error("failed to find pod `{pod}` of cluster `{cluster}` on its nodes")]
     Pod {
@@ -239,6 +247,9 @@ impl Stage {
                     .map_err(|source| StepError::Probe { name: name.to_owned(), source })?;
                 clients.push(client);
             }
+        }
+        if clients.is_empty() {
+            return Err(StepError::NoClients { name: name.to_owned(), deployment: probe.from });
         }
         self.clients.insert(name.to_owned(), clients);
         Ok(())
@@ -427,6 +438,7 @@ fn outcome_of(error: &StepError) -> StepOutcome {
         | StepError::Manifest { .. }
         | StepError::Fault { .. }
         | StepError::Probe { .. }
+        | StepError::NoClients { .. }
         | StepError::Pod { .. }
         | StepError::MapsWrong { .. } => StepOutcome::Failed,
     }
