@@ -11,8 +11,10 @@ const TOLD_MAX: usize = 3;
 
 /// The expectation in the scenario's words.
 pub(crate) fn words(expect: &Expect) -> String {
-    let names =
-        |clusters: &BTreeSet<ClusterName>| clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
+    let names = |clusters: &BTreeSet<ClusterName>| match clusters.len() {
+        0 => "no cluster".to_owned(),
+        _ => clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", "),
+    };
     match expect {
         Expect::Answers { in_, from } => format!("clients in {in_} are answered by exactly {}", names(from)),
         Expect::Errors { max } => format!("at most {max} steady requests fail"),
