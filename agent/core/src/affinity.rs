@@ -1,5 +1,6 @@
 //! Which side's backends a global service uses (Cilium: `SelectBackends`).
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{Affinity, BackendState};
 
 /// Whether the local and whether the remote backends are used, all or nothing each.
@@ -14,8 +15,11 @@ pub fn select(
     let healthy = |state| matches!(state, BackendState::Active | BackendState::Terminating);
     match affinity {
         Affinity::None => (true, true),
+        Affinity::Local if planted(Defect::AffinityFallbackMissing) => (true, false),
+        Affinity::Remote if planted(Defect::AffinityFallbackMissing) => (false, true),
         Affinity::Local => {
-            let local_active = local.into_iter().any(|state| state == BackendState::Active);
+            let holds_back = |state| state == BackendState::Active || planted(Defect::AffinityIgnoresReadiness);
+            let local_active = local.into_iter().any(holds_back);
             (true, !local_active && remote.into_iter().any(healthy))
         }
         Affinity::Remote => {

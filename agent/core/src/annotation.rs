@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_planted::{Defect, planted};
 use mesh_types::Affinity;
 
 /// An annotation and the name that it had before.
@@ -26,7 +27,10 @@ pub const AFFINITY: Annotation =
 impl Annotation {
     /// The value, under the canonical name if it is there.
     pub fn value(self, annotations: &BTreeMap<String, String>) -> Option<&str> {
-        annotations.get(self.canonical).or_else(|| annotations.get(self.legacy)).map(String::as_str)
+        let canonical = annotations.get(self.canonical);
+        let legacy = annotations.get(self.legacy).filter(|_| !planted(Defect::LegacyAnnotationIgnored));
+        let value = if planted(Defect::LegacyAnnotationWins) { legacy.or(canonical) } else { canonical.or(legacy) };
+        value.map(String::as_str)
     }
 
     /// The value as a boolean: lower-cased equal to `true`, anything else is false.
@@ -50,7 +54,11 @@ pub fn is_shared(annotations: &BTreeMap<String, String>) -> bool {
 /// `none`, the empty text and every unknown value mean no preference, as from Cilium 1.20 on. (1.18.10 to
 /// 1.19.x drop all remote backends for the literal `none`: cilium/cilium issue 46623.)
 pub fn affinity(annotations: &BTreeMap<String, String>) -> Affinity {
-    known_affinity(annotations).unwrap_or_default()
+    match known_affinity(annotations).unwrap_or_default() {
+        Affinity::Local if planted(Defect::AffinityInverted) => Affinity::Remote,
+        Affinity::Remote if planted(Defect::AffinityInverted) => Affinity::Local,
+        affinity => affinity,
+    }
 }
 
 /// The value of the affinity annotation if a global service has one that means nothing: worth a warning.

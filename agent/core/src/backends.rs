@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{Backend, BackendAddress, BackendState, ClusterId, Protocol};
 use mesh_wire::ClusterService;
 
@@ -81,7 +82,8 @@ impl Candidates {
     pub(crate) fn of_port(&self, port_name: &str, protocol: Protocol) -> Vec<Backend> {
         let fits = |address: &BackendAddress, candidate: &Candidate| {
             let names = &candidate.port_names;
-            address.protocol == protocol && (port_name.is_empty() || names.is_empty() || names.contains(port_name))
+            let any_name = port_name.is_empty() || names.is_empty() || planted(Defect::PortNamesIgnored);
+            address.protocol == protocol && (any_name || names.contains(port_name))
         };
         let fitting = self.0.iter().filter(|(address, candidate)| fits(address, candidate));
         fitting
@@ -101,6 +103,9 @@ fn endpoint_state(endpoint: &LocalEndpoint) -> Option<BackendState> {
         Some(BackendState::Active)
     } else if endpoint.is_serving() && endpoint.is_terminating() {
         Some(BackendState::Terminating)
+    } else if planted(Defect::AffinityIgnoresReadiness) {
+        // Gets no slot, but is there when the side is chosen.
+        Some(BackendState::Maintenance)
     } else {
         None
     }

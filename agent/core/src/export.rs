@@ -5,11 +5,10 @@ use std::{
     net::IpAddr,
 };
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, ServiceKey};
 use mesh_wire::{BackendZone, ClusterService, Key, L4Address, Layout, PortConfiguration};
 
-#[cfg(feature = "planted-defects")]
-use crate::Defect;
 use crate::{
     Event, LocalEndpoint, LocalService, LocalSlice, ServiceKind, ServicePort,
     annotation::{is_global, is_shared},
@@ -26,17 +25,8 @@ pub fn export<'a>(
     service: &LocalService,
     slices: impl Iterator<Item = &'a LocalSlice>,
 ) -> Option<ClusterService> {
-    if is_shared(&service.annotations) { cluster_service(cluster, id, service, slices) } else { None }
-}
-
-/// The value of `service` whatever its annotations say; `None` for a DNS alias.
-fn cluster_service<'a>(
-    cluster: &ClusterName,
-    id: ClusterId,
-    service: &LocalService,
-    slices: impl Iterator<Item = &'a LocalSlice>,
-) -> Option<ClusterService> {
-    if service.kind == ServiceKind::ExternalName {
+    let shared = is_shared(&service.annotations) || (planted(Defect::SharedIgnored) && is_global(&service.annotations));
+    if !shared || service.kind == ServiceKind::ExternalName {
         return None;
     }
     let l4 = |port: &ServicePort| L4Address { protocol: port.protocol, port: port.port };
@@ -54,8 +44,10 @@ fn cluster_service<'a>(
         shared: true,
         cluster_id: id,
     };
+    let serves =
+        |endpoint: &&LocalEndpoint| endpoint.is_ready() || endpoint.is_serving() || planted(Defect::NotReadyExported);
     for slice in slices.filter(|slice| slice.service_key().as_ref() == Some(&service.key)) {
-        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.is_ready() || endpoint.is_serving()) {
+        for endpoint in slice.endpoints.iter().filter(serves) {
             add_endpoint(&mut exported, slice, endpoint);
         }
     }
@@ -106,9 +98,6 @@ pub struct ExportConfig {
     pub cluster_name: ClusterName,
     /// ID of the local cluster.
     pub cluster_id: ClusterId,
-    /// Be wrong on purpose.
-    #[cfg(feature = "planted-defects")]
-    pub defect: Option<Defect>,
 }
 
 /// Everything that the exporter of a cluster knows, and what it has told the kvstore client to write.
@@ -194,20 +183,6 @@ impl ExportState {
     fn value(&self, key: &ServiceKey) -> Option<ClusterService> {
         let service = self.local.service(key)?;
         let ExportConfig { cluster_name, cluster_id, .. } = &self.config;
-        let slices = self.local.slices(key);
-        if self.ignores_shared() && is_global(&service.annotations) {
-            return cluster_service(cluster_name, *cluster_id, service, slices);
-        }
-        export(cluster_name, *cluster_id, service, slices)
-    }
-
-    #[cfg(feature = "planted-defects")]
-    fn ignores_shared(&self) -> bool {
-        self.config.defect == Some(Defect::SharedIgnored)
-    }
-
-    #[cfg(not(feature = "planted-defects"))]
-    fn ignores_shared(&self) -> bool {
-        false
+        export(cluster_name, *cluster_id, service, self.local.slices(key))
     }
 }

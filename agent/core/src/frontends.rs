@@ -5,7 +5,8 @@ use std::{
     net::Ipv4Addr,
 };
 
-use mesh_types::{Affinity, Backend, Frontend, FrontendAddress, FrontendType, Scope, ServiceKey};
+use mesh_planted::{Defect, planted};
+use mesh_types::{Affinity, Backend, Frontend, FrontendAddress, FrontendType, Protocol, Scope, ServiceKey};
 
 use crate::{Effect, LocalService, ServiceKind, ServicePort, affinity::select, annotation, backends::Candidates};
 
@@ -20,14 +21,21 @@ pub(crate) fn of_service(service: &LocalService, local: &Candidates, remote: &Ca
     let affinity = annotation::affinity(&service.annotations);
     let mut frontends = BTreeMap::new();
     for port in &service.ports {
+        if planted(Defect::UdpIgnored) && port.protocol == Protocol::Udp {
+            continue;
+        }
         let backends = backends(affinity, port, local, remote);
         for (ip, number, kind) in addresses(service, port) {
             let address = FrontendAddress { ip, port: number, protocol: port.protocol, scope: Scope::External };
+            let number_is_taken = |other: &FrontendAddress| (other.ip, other.port) == (ip, number);
+            if planted(Defect::ProtocolConfused) && frontends.keys().any(number_is_taken) {
+                continue;
+            }
             let frontend = Frontend {
                 address,
                 kind,
                 service: service.key.clone(),
-                session_affinity: service.session_affinity,
+                session_affinity: service.session_affinity.filter(|_| !planted(Defect::SessionAffinityIgnored)),
                 backends: backends.clone(),
             };
             frontends.insert(address, frontend);
@@ -113,7 +121,6 @@ impl Frontends {
     }
 
     /// What `key` asked for last, under `address`.
-    #[cfg(feature = "planted-defects")]
     pub(crate) fn wanted_by(&self, key: &ServiceKey, address: &FrontendAddress) -> Option<&Frontend> {
         self.wanted.get(address)?.get(key)
     }

@@ -11,8 +11,6 @@
 mod affinity;
 mod annotation;
 mod backends;
-#[cfg(feature = "planted-defects")]
-mod defect;
 mod event;
 mod export;
 mod frontends;
@@ -23,8 +21,6 @@ mod state;
 
 pub use affinity::select;
 pub use annotation::{AFFINITY, Annotation, GLOBAL, SHARED, affinity, is_global, is_shared};
-#[cfg(feature = "planted-defects")]
-pub use defect::{Defect, UnknownDefect};
 pub use event::{Effect, Event};
 pub use export::{ExportConfig, ExportEffect, ExportState, export};
 pub use local::{

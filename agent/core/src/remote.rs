@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, ServiceKey};
 use mesh_wire::ClusterService;
 
@@ -101,7 +102,20 @@ impl RemoteClusters {
     pub(crate) fn services<'a>(&'a self, key: &ServiceKey) -> Vec<(ClusterId, &'a ClusterService)> {
         let of = |remote: &'a RemoteCluster| Some((remote.id?, &remote.services.get(key)?.value));
         let mut services: Vec<_> = self.0.values().filter_map(of).collect();
+        if planted(Defect::NamespaceIgnored) {
+            services = self.namesakes(key);
+        }
         services.sort_by_key(|(id, _)| *id);
         services
+    }
+
+    /// [`Defect::NamespaceIgnored`]: the services of that name in every namespace of every remote cluster.
+    fn namesakes<'a>(&'a self, key: &ServiceKey) -> Vec<(ClusterId, &'a ClusterService)> {
+        let named = |(of, service): (&ServiceKey, &'a RemoteService)| (of.name == key.name).then_some(&service.value);
+        let of = |remote: &'a RemoteCluster| {
+            let id = remote.id;
+            remote.services.iter().filter_map(named).filter_map(move |value| Some((id?, value)))
+        };
+        self.0.values().flat_map(of).collect()
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, Frontend, ServiceKey};
 
-#[cfg(feature = "planted-defects")]
-use crate::Defect;
 use crate::{
     Effect, Event,
     annotation::{is_global, unknown_affinity},
@@ -27,21 +26,6 @@ pub struct Config {
     pub node_name: String,
     /// The maps had content when the agent started: it must stay in force until enough is known to replace it.
     pub restored: bool,
-    /// Be wrong on purpose.
-    #[cfg(feature = "planted-defects")]
-    pub defect: Option<Defect>,
-}
-
-impl Config {
-    #[cfg(feature = "planted-defects")]
-    fn drops_remote_backends(&self) -> bool {
-        self.defect == Some(Defect::RemoteBackendsDropped)
-    }
-
-    #[cfg(not(feature = "planted-defects"))]
-    fn drops_remote_backends(&self) -> bool {
-        false
-    }
 }
 
 /// When effects may leave.
@@ -81,11 +65,15 @@ impl State {
     /// cluster is synced or [`Event::InitTimeout`] came, so that no remote backend is taken out only because its
     /// cluster was not asked yet. Then all frontends leave at once, followed by one [`Effect::Prune`].
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
-        let touched = self.take(event);
+        let mut touched = self.take(event);
+        if planted(Defect::NamespaceIgnored) {
+            self.add_namesakes(&mut touched);
+        }
         match self.phase {
             Phase::Running => touched.iter().flat_map(|key| self.recompute(key)).collect(),
             Phase::Waiting { local_synced, timed_out } => {
-                let remote_ready = !self.config.restored || timed_out || self.remote.all_synced();
+                let remote_ready =
+                    !self.config.restored || timed_out || self.remote.all_synced() || planted(Defect::CanaryIgnored);
                 if local_synced && remote_ready { self.release() } else { Vec::new() }
             }
         }
@@ -128,7 +116,9 @@ impl State {
                 self.remote.add(cluster);
                 BTreeSet::new()
             }
-            Event::RemoteService { cluster, cluster_id, .. } if cluster_id == self.config.cluster_id => {
+            Event::RemoteService { cluster, cluster_id, .. }
+                if cluster_id == self.config.cluster_id && !planted(Defect::DuplicateClusterIdAccepted) =>
+            {
                 tracing::warn!(%cluster, %cluster_id, "remote cluster has the local cluster's ID, service ignored");
                 BTreeSet::new()
             }
@@ -170,10 +160,10 @@ impl State {
     }
 
     fn recompute(&mut self, key: &ServiceKey) -> Vec<Effect> {
-        #[cfg_attr(not(feature = "planted-defects"), expect(unused_mut, reason = "only a defect changes it"))]
         let mut frontends = self.wanted(key);
-        #[cfg(feature = "planted-defects")]
-        self.plant_dead_backends(key, &mut frontends);
+        if planted(Defect::DeadBackendsKept) {
+            self.keep_dead_backends(key, &mut frontends);
+        }
         self.frontends.set(key, frontends)
     }
 
@@ -181,7 +171,7 @@ impl State {
     fn wanted(&self, key: &ServiceKey) -> Vec<Frontend> {
         let Some(service) = self.local.service(key) else { return Vec::new() };
         let local = Candidates::local(self.local.slices(key));
-        let remote = if is_global(&service.annotations) && !self.config.drops_remote_backends() {
+        let remote = if is_global(&service.annotations) && !planted(Defect::RemoteBackendsDropped) {
             Candidates::remote(self.remote.services(key).into_iter(), &local)
         } else {
             Candidates::default()
@@ -190,11 +180,7 @@ impl State {
     }
 
     /// [`Defect::DeadBackendsKept`]: what a frontend had stays in it.
-    #[cfg(feature = "planted-defects")]
-    fn plant_dead_backends(&self, key: &ServiceKey, frontends: &mut [Frontend]) {
-        if self.config.defect != Some(Defect::DeadBackendsKept) {
-            return;
-        }
+    fn keep_dead_backends(&self, key: &ServiceKey, frontends: &mut [Frontend]) {
         for frontend in frontends {
             let Some(old) = self.frontends.wanted_by(key, &frontend.address) else { continue };
             let dead: Vec<_> = old
@@ -206,5 +192,12 @@ impl State {
             frontend.backends.extend(dead);
             frontend.backends.sort_unstable();
         }
+    }
+
+    /// [`Defect::NamespaceIgnored`]: what changes for a service changes for all of its name.
+    fn add_namesakes(&self, touched: &mut BTreeSet<ServiceKey>) {
+        let named = |key: &&ServiceKey| touched.iter().any(|one| one.name == key.name);
+        let namesakes: Vec<ServiceKey> = self.local.services().map(|(key, _)| key).filter(named).cloned().collect();
+        touched.extend(namesakes);
     }
 }

@@ -1,7 +1,7 @@
 //! The one task that owns what the agent knows and what is in the maps.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     time::{Duration, Instant as Clock},
 };
@@ -11,7 +11,8 @@ use mesh_core::{Effect, Event, State};
 use mesh_datapath::{Datapath, DatapathError};
 use mesh_k8s::LocalEvent;
 use mesh_kvstore::{ClusterIds, RemoteCluster, RemoteEvent, RemoteOptions};
-use mesh_types::{ClusterName, FrontendAddress};
+use mesh_planted::{Defect, planted};
+use mesh_types::{ClusterName, FrontendAddress, ServiceKey};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
@@ -23,6 +24,7 @@ use crate::{
     mesh_directory::{FileChange, MeshDirectory},
     notify,
     status::{AgentStatus, Health},
+    trace::{Stage, Trace},
 };
 
 /// How long restored map entries wait for remote clusters before they are judged without them; Cilium's
@@ -46,6 +48,8 @@ pub(crate) struct Inputs {
 
 /// What the task owns.
 pub(crate) struct Agent<D> {
+    /// Our own cluster.
+    name: ClusterName,
     state: State,
     datapath: D,
     ids: ClusterIds,
@@ -57,12 +61,17 @@ pub(crate) struct Agent<D> {
     /// A prune that failed.
     failed_prune: Option<Effect>,
     last_error: Option<String>,
+    trace: Trace,
 }
+
+/// Whose change an event is: the cluster, the service, and its version there.
+type Origin<'a> = Option<(&'a ClusterName, &'a ServiceKey, String)>;
 
 impl<D: Datapath> Agent<D> {
     /// An agent that knows nothing yet.
-    pub(crate) fn new(state: State, datapath: D, ids: ClusterIds) -> Self {
+    pub(crate) fn new(name: ClusterName, state: State, datapath: D, ids: ClusterIds, trace: Trace) -> Self {
         Self {
+            name,
             state,
             datapath,
             ids,
@@ -71,6 +80,7 @@ impl<D: Datapath> Agent<D> {
             failed: BTreeMap::new(),
             failed_prune: None,
             last_error: None,
+            trace,
         }
     }
 
@@ -86,7 +96,7 @@ impl<D: Datapath> Agent<D> {
                 event = inputs.local.recv() => {
                     let event = event.context("the watch of the Kubernetes API ended")?;
                     let synced = event == LocalEvent::Synced;
-                    self.step(local::event(event));
+                    self.local_event(event);
                     if synced {
                         tracing::info!("local services are known, the agent is ready");
                         notify::ready();
@@ -109,20 +119,36 @@ impl<D: Datapath> Agent<D> {
                     if self.state.waiting() {
                         tracing::warn!(after = ?INIT_TIMEOUT, "going on without remote clusters that are not ready");
                     }
-                    self.step(Event::InitTimeout);
+                    self.step(Event::InitTimeout, None);
                 }
                 _ = retry.tick(), if !self.failed.is_empty() || self.failed_prune.is_some() => self.retry(),
             }
         }
     }
 
+    fn local_event(&mut self, event: LocalEvent) {
+        let about = event.about().filter(|_| self.trace.is_on());
+        let about = about.map(|(service, version)| (self.name.clone(), service.clone(), version.to_owned()));
+        if let Some((cluster, service, version)) = &about {
+            self.trace.record(Stage::Kubernetes, cluster, service, version.as_str());
+        }
+        let origin = about.as_ref().map(|(cluster, service, version)| (cluster, service, version.clone()));
+        self.step(local::event(event), origin);
+    }
+
     fn remote_event(&mut self, cluster: ClusterName, event: RemoteEvent) {
-        self.step(match event {
-            RemoteEvent::Service { cluster_id, key, service } => {
-                Event::RemoteService { cluster, cluster_id, key, service: service.map(|service| *service) }
+        match event {
+            RemoteEvent::Service { cluster_id, key, service, revision } => {
+                let about = self.trace.is_on().then(|| (cluster.clone(), key.clone()));
+                if let Some((cluster, service)) = &about {
+                    self.trace.record(Stage::EtcdWatch, cluster, service, revision);
+                }
+                let origin = about.as_ref().map(|(cluster, service)| (cluster, service, revision.to_string()));
+                let service = service.map(|service| *service);
+                self.step(Event::RemoteService { cluster, cluster_id, key, service }, origin);
             }
-            RemoteEvent::Synced => Event::RemoteSynced { cluster },
-        });
+            RemoteEvent::Synced => self.step(Event::RemoteSynced { cluster }, None),
+        }
     }
 
     /// Follows the directory of remote clusters.
@@ -136,11 +162,12 @@ impl<D: Datapath> Agent<D> {
                         remote.reconnect();
                     }
                 }
+                FileChange::Removed { .. } if planted(Defect::ConfigRemovalIgnored) => {}
                 FileChange::Removed { cluster } => {
                     tracing::info!(%cluster, "remote cluster removed");
                     self.clusters.remove(&cluster);
                     self.remote.remove(&cluster);
-                    self.step(Event::RemoteRemoved { cluster });
+                    self.step(Event::RemoteRemoved { cluster }, None);
                 }
             }
         }
@@ -149,7 +176,7 @@ impl<D: Datapath> Agent<D> {
 
     fn add(&mut self, cluster: ClusterName, config: PathBuf) {
         tracing::info!(%cluster, "remote cluster added");
-        self.step(Event::RemoteAdded { cluster: cluster.clone() });
+        self.step(Event::RemoteAdded { cluster: cluster.clone() }, None);
         let options = RemoteOptions { cluster: cluster.clone(), config, ids: self.ids.clone() };
         let (remote, events) = RemoteCluster::spawn(options);
         self.clusters.insert(cluster.clone(), remote);
@@ -157,9 +184,24 @@ impl<D: Datapath> Agent<D> {
     }
 
     /// An event's whole way: into the core, and what comes out of it into the maps.
-    fn step(&mut self, event: Event) {
-        for effect in self.state.step(event) {
+    fn step(&mut self, event: Event, origin: Origin<'_>) {
+        let effects = self.state.step(event);
+        let written = self.trace.is_on().then(|| services(&effects));
+        for effect in effects {
             self.apply(effect);
+        }
+        let Some(written) = written else { return };
+        match origin {
+            Some((cluster, service, version)) if !written.is_empty() => {
+                self.trace.record(Stage::Map, cluster, service, version);
+            }
+            Some(_) => {}
+            // Nobody's change in particular: the first effects after a start, or a cluster that was removed.
+            None => {
+                for service in written.into_iter().flatten() {
+                    self.trace.record(Stage::Map, &self.name, &service, String::new());
+                }
+            }
         }
     }
 
@@ -229,6 +271,15 @@ impl<D: Datapath> Agent<D> {
         };
         AgentStatus::new(health, self.state.global_services(), clusters)
     }
+}
+
+/// The services whose frontends are written; nothing for one that is taken out, whose service is not said.
+fn services(effects: &[Effect]) -> BTreeSet<Option<ServiceKey>> {
+    let service = |effect: &Effect| match effect {
+        Effect::Upsert(frontend) => Some(frontend.service.clone()),
+        Effect::Delete(_) | Effect::Prune(_) => None,
+    };
+    effects.iter().map(service).collect()
 }
 
 /// What an effect is about, and how many backends it has.

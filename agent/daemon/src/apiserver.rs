@@ -3,23 +3,26 @@
 use anyhow::Context as _;
 use mesh_core::{ExportConfig, ExportEffect, ExportState};
 use mesh_k8s::{LocalEvent, LocalWatch};
-use mesh_kvstore::{Exporter, ExporterOptions, Write};
+use mesh_kvstore::{Exporter, ExporterOptions, OnWritten, Write};
+use mesh_types::ClusterName;
+use mesh_wire::Key;
 use tokio::sync::mpsc;
 
 use crate::{
     cli::ApiserverOptions,
-    defect::Planted,
     local, notify,
     runtime::{Shutdown, block_on},
+    trace::{Stage, Trace},
 };
 
 /// Runs until a signal asks for the end. The keys stay until their leases expire.
-pub(crate) fn run(options: &ApiserverOptions, planted: Planted) -> anyhow::Result<()> {
-    block_on(run_async(options, planted))
+pub(crate) fn run(options: &ApiserverOptions) -> anyhow::Result<()> {
+    block_on(run_async(options))
 }
 
-async fn run_async(options: &ApiserverOptions, planted: Planted) -> anyhow::Result<()> {
+async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     let mut shutdown = Shutdown::listen()?;
+    let (trace, _trace_writer) = Trace::open(options.trace.trace_file.as_deref())?;
     let cluster = &options.cluster;
     let (name, id) = (cluster.cluster_name.clone(), cluster.cluster_id()?);
     let exporter = Exporter::spawn(ExporterOptions {
@@ -27,14 +30,15 @@ async fn run_async(options: &ApiserverOptions, planted: Planted) -> anyhow::Resu
         cluster_id: id,
         limit: cluster.limit()?,
         config: options.etcd_config()?,
-        lease_ttl: ExporterOptions::LEASE_TTL,
+        lease_ttl: options.kvstore_lease_ttl,
+        on_written: trace.is_on().then(|| on_written(trace.clone())),
     });
     let client = mesh_k8s::client(&cluster.k8s_kubeconfig_path).await?;
     let (_watch, local) = LocalWatch::spawn(client);
     tracing::info!(cluster = %name, %id, "export starts");
-    let state = ExportState::new(config(options, id, planted));
+    let state = ExportState::new(ExportConfig { cluster_name: name.clone(), cluster_id: id });
     tokio::select! {
-        result = export(state, local, exporter.writes()) => result.map(|never| match never {}),
+        result = export(name.clone(), state, local, exporter.writes(), trace) => result.map(|never| match never {}),
         never = tell_ready(&exporter) => match never {},
         signal = shutdown.requested() => {
             tracing::info!(signal, "export ends, the keys stay until their leases expire");
@@ -43,24 +47,19 @@ async fn run_async(options: &ApiserverOptions, planted: Planted) -> anyhow::Resu
     }
 }
 
-#[cfg_attr(not(feature = "planted-defects"), expect(unused_variables, reason = "nothing is planted in this build"))]
-fn config(options: &ApiserverOptions, cluster_id: mesh_types::ClusterId, planted: Planted) -> ExportConfig {
-    ExportConfig {
-        cluster_name: options.cluster.cluster_name.clone(),
-        cluster_id,
-        #[cfg(feature = "planted-defects")]
-        defect: planted.defect,
-    }
-}
-
 /// Hands every change on at once.
 async fn export(
+    cluster: ClusterName,
     mut state: ExportState,
     mut local: mpsc::Receiver<LocalEvent>,
     writes: mpsc::Sender<Write>,
+    trace: Trace,
 ) -> anyhow::Result<std::convert::Infallible> {
     loop {
         let event = local.recv().await.context("the watch of the Kubernetes API ended")?;
+        if let Some((service, version)) = event.about() {
+            trace.record(Stage::Kubernetes, &cluster, service, version);
+        }
         for effect in state.step(local::event(event)) {
             let write = match effect {
                 ExportEffect::Put { key, value } => Write::Put { key, value },
@@ -70,6 +69,15 @@ async fn export(
             writes.send(write).await.context("the writer of our own etcd ended")?;
         }
     }
+}
+
+/// Records the puts of services.
+fn on_written(trace: Trace) -> OnWritten {
+    OnWritten::new(move |key, revision| {
+        if let Ok(Key::Service { cluster, key, .. }) = key.parse() {
+            trace.record(Stage::EtcdPut, &cluster, &key, revision);
+        }
+    })
 }
 
 async fn tell_ready(exporter: &Exporter) -> std::convert::Infallible {

@@ -1,6 +1,6 @@
 //! Arguments. Flags and environment variables have the names that Cilium gives them, where it has such a thing.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +8,8 @@ use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 
 /// Where the socket and other run-time files of an agent are.
 const STATE_DIR: &str = "/var/run/mesh-agent";
+/// etcd's own limit for leases.
+const LEASE_TTL_MAX: Duration = Duration::from_secs(9_000_000_000);
 /// Where bpffs is mounted.
 const BPF_ROOT: &str = "/sys/fs/bpf";
 
@@ -89,6 +91,14 @@ impl DatapathOptions {
     }
 }
 
+/// How to watch the program at work.
+#[derive(Debug, Args)]
+pub(crate) struct TraceOptions {
+    /// File to which a JSON line is appended for each step of each change on its way
+    #[arg(long, env = "MESH_AGENT_TRACE", value_name = "FILE")]
+    pub(crate) trace_file: Option<PathBuf>,
+}
+
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
@@ -105,6 +115,8 @@ pub(crate) struct RunOptions {
     /// Directory for run-time files
     #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) trace: TraceOptions,
 }
 
 /// Options of `apiserver`.
@@ -115,6 +127,20 @@ pub(crate) struct ApiserverOptions {
     /// Where this cluster's etcd is: `etcd.config=FILE`, a client configuration file
     #[arg(long, env = "CILIUM_KVSTORE_OPT", value_name = "KEY=VALUE", value_delimiter = ',', required = true)]
     kvstore_opt: Vec<String>,
+    /// How long this cluster's keys outlive this process, such as `15m`
+    #[arg(long, env = "CILIUM_KVSTORE_LEASE_TTL", value_name = "DURATION", default_value = "15m", value_parser = lease_ttl)]
+    pub(crate) kvstore_lease_ttl: Duration,
+    #[command(flatten)]
+    pub(crate) trace: TraceOptions,
+}
+
+/// A time to live that an etcd grants: whole seconds, one to nine billion.
+fn lease_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if ttl.as_secs() == 0 || ttl.subsec_nanos() != 0 || ttl > LEASE_TTL_MAX {
+        return Err(format!("must be whole seconds from 1 s to {} s", LEASE_TTL_MAX.as_secs()));
+    }
+    Ok(ttl)
 }
 
 impl ApiserverOptions {
@@ -246,8 +272,17 @@ mod tests {
         ]);
         let Command::Apiserver(options) = command else { panic!("not `apiserver`: {command:?}") };
         assert_eq!(options.etcd_config().ok(), Some("/e".into()));
+        assert_eq!(options.kvstore_lease_ttl, mesh_kvstore::ExporterOptions::LEASE_TTL);
         let error = options.cluster.cluster_id().expect_err("0 is reserved");
         assert_eq!(format!("{error:#}"), "invalid `--cluster-id`: ClusterID 0 is reserved");
+    }
+
+    #[test_case::test_case("1s" => Ok(1) ; "shortest")]
+    #[test_case::test_case("2m 5s" => Ok(125) ; "two units")]
+    #[test_case::test_case("0s" => Err("must be whole seconds from 1 s to 9000000000 s".to_owned()) ; "none at all")]
+    #[test_case::test_case("1500ms" => Err("must be whole seconds from 1 s to 9000000000 s".to_owned()) ; "a fraction")]
+    fn lease_times(text: &str) -> Result<u64, String> {
+        lease_ttl(text).map(|ttl| ttl.as_secs())
     }
 
     #[test]

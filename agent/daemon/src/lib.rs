@@ -14,6 +14,7 @@ mod agent;
 mod apiserver;
 mod cleanup;
 mod cli;
+#[cfg(feature = "planted-defects")]
 mod defect;
 mod lb;
 mod local;
@@ -23,33 +24,23 @@ mod notify;
 mod run;
 mod runtime;
 mod status;
+mod trace;
 
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
 use cli::{Cli, Command};
-use defect::Planted;
+#[cfg(feature = "planted-defects")]
+pub use defect::main_with_planted_defect;
 
 /// The program, with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
-    run(Cli::parse(), Planted::none())
-}
-
-/// The same program with the defect that the environment variable `MESH_AGENT_DEFECT` names.
-#[cfg(feature = "planted-defects")]
-pub fn main_with_planted_defect() -> ExitCode {
-    match Planted::from_environment() {
-        Ok(planted) => run(Cli::parse(), planted),
-        Err(error) => fail(&error.into()),
-    }
-}
-
-fn run(cli: Cli, planted: Planted) -> ExitCode {
+    let cli = Cli::parse();
     logging::start();
     let result = match cli.command {
-        Command::Run(options) => run::run(&options, planted).map(|()| String::new()),
-        Command::Apiserver(options) => apiserver::run(&options, planted).map(|()| String::new()),
+        Command::Run(options) => run::run(&options).map(|()| String::new()),
+        Command::Apiserver(options) => apiserver::run(&options).map(|()| String::new()),
         Command::Bpf(command) => lb::list(&command),
         Command::Status(options) => status::print(&options),
         Command::Cleanup(options) => cleanup::run(&options).map(|()| String::new()),

@@ -6,8 +6,8 @@ use mesh_k8s::LocalEvent;
 /// The same event for the core.
 pub(crate) fn event(event: LocalEvent) -> Event {
     match event {
-        LocalEvent::Service { key, service } => Event::Service { key, service },
-        LocalEvent::Slice { namespace, name, slice } => Event::Slice { namespace, name, slice },
+        LocalEvent::Service { key, service, .. } => Event::Service { key, service },
+        LocalEvent::Slice { namespace, name, slice, .. } => Event::Slice { namespace, name, slice },
         LocalEvent::Synced => Event::LocalSynced,
     }
 }

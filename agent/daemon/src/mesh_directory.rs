@@ -94,6 +94,7 @@ impl MeshDirectory {
                 found.insert(cluster, content);
             }
         }
+        self.keep_unusable(&mut found);
         let mut changes = Vec::new();
         for cluster in self.files.keys().filter(|cluster| !found.contains_key(cluster)) {
             changes.push(FileChange::Removed { cluster: cluster.clone() });
@@ -110,6 +111,18 @@ impl MeshDirectory {
         }
         self.files = found;
         Ok(changes)
+    }
+
+    /// A known file that is still there but is no configuration any more counts as it was before: somebody is writing it,
+    /// or has broken it, and neither is a reason to lose a cluster. Only without its file is a cluster gone.
+    fn keep_unusable(&self, found: &mut BTreeMap<ClusterName, Vec<u8>>) {
+        for (cluster, content) in &self.files {
+            let path = self.path.join(cluster.as_str());
+            if !found.contains_key(cluster) && fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+                tracing::warn!(path = %path.display(), "no etcd configuration any more, the one before stays");
+                found.insert(cluster.clone(), content.clone());
+            }
+        }
     }
 
     /// Content of the file `name`, if it is the configuration of a remote cluster.
@@ -207,15 +220,32 @@ mod tests {
         assert!(scan(&mut directory).is_empty());
         fs::write(&beta, "endpoints: [a]").expect("written");
         assert_eq!(next(&mut directory).await, ["+beta"]);
+        // Writing truncates first, which is no change yet.
         fs::write(&beta, "endpoints: [b]").expect("written");
-        // Writing truncates first, and a file without endpoints is no cluster.
-        let mut seen = next(&mut directory).await;
-        while seen.last().is_some_and(|last| last == "-beta") {
-            seen.extend(next(&mut directory).await);
-        }
-        assert!(matches!(seen.last().map(String::as_str), Some("~beta" | "+beta")), "{seen:?}");
+        assert_eq!(next(&mut directory).await, ["~beta"]);
         fs::remove_file(&beta).expect("removed");
         assert_eq!(next(&mut directory).await, ["-beta"]);
+    }
+
+    #[tokio::test]
+    async fn a_corrupted_file_changes_nothing() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let beta = folder.path().join("beta");
+        fs::write(&beta, "endpoints: [a]").expect("written");
+        let mut directory = open(folder.path());
+        assert_eq!(scan(&mut directory), ["+beta"]);
+        for text in ["", "\0\0\0\0", "endpoi"] {
+            fs::write(&beta, text).expect("written");
+            assert!(scan(&mut directory).is_empty(), "{text:?}");
+        }
+        fs::write(&beta, "endpoints: [a]").expect("written");
+        assert!(scan(&mut directory).is_empty(), "as before");
+        fs::write(&beta, "endpoints: [b]").expect("written");
+        assert_eq!(scan(&mut directory), ["~beta"]);
+        fs::write(&beta, "").expect("written");
+        assert!(scan(&mut directory).is_empty());
+        fs::remove_file(&beta).expect("removed");
+        assert_eq!(scan(&mut directory), ["-beta"]);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_abi::ServiceKey;
+use mesh_planted::{Defect, pause, planted};
 use mesh_types::{Frontend, FrontendAddress};
 
 use crate::{
@@ -52,9 +53,25 @@ impl<S: MapStore> Balancer<S> {
         self.store
     }
 
+    /// [`Defect::BackendsFlapping`]: whether there is such a frontend and it needs writes.
+    fn serves_otherwise(&self, frontend: &Frontend) -> Result<bool, DatapathError> {
+        let known = self.contents.services().contains_key(&ServiceKey::from(frontend.address));
+        Ok(known && !plan::upsert(&self.contents, &mut self.allocator.clone(), frontend)?.is_empty())
+    }
+
     fn apply(&mut self, writes: &[Write]) -> Result<Changed, DatapathError> {
         if writes.is_empty() {
             return Ok(Changed::default());
+        }
+        if planted(Defect::MasterWrittenFirst)
+            && let [master @ Write::PutService(key, _), rest @ ..] = writes
+            && key.slot == 0
+            && !rest.is_empty()
+        {
+            let mut changed = self.apply(std::slice::from_ref(master))?;
+            pause();
+            changed += self.apply(rest)?;
+            return Ok(changed);
         }
         let result = self.store.apply(writes);
         let done = match &result {
@@ -72,6 +89,10 @@ impl<S: MapStore> Balancer<S> {
 
 impl<S: MapStore> Datapath for Balancer<S> {
     fn upsert(&mut self, frontend: &Frontend) -> Result<Changed, DatapathError> {
+        if planted(Defect::BackendsFlapping) && !frontend.backends.is_empty() && self.serves_otherwise(frontend)? {
+            self.upsert(&Frontend { backends: Vec::new(), ..frontend.clone() })?;
+            pause();
+        }
         let writes = plan::upsert(&self.contents, &mut self.allocator, frontend)?;
         self.apply(&writes)
     }

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_abi::{
-    AffinityMatchKey, BackendKey, BackendValue, Be16, ReverseNatKey, ReverseNatValue, ServiceFlags, ServiceKey,
+    AffinityMatchKey, BackendKey, BackendValue, Be16, Be32, ReverseNatKey, ReverseNatValue, ServiceFlags, ServiceKey,
     ServiceValue,
 };
+use mesh_planted::{Defect, planted};
 use mesh_types::{Backend, BackendState, Frontend, FrontendType};
 
 use crate::{Contents, DatapathError, DatapathErrorKind, Write, contents::is_cluster_ip, ids::Ids};
@@ -76,16 +77,23 @@ pub fn upsert(
     writes.extend(new_matches.map(|&key| Write::PutAffinityMatch(key)));
     let old_matches = contents.affinity_matches_of(rev_nat).filter(|key| !desired.affinity_matches.contains(key));
     writes.extend(old_matches.map(Write::RemoveAffinityMatch));
-    let (reverse_key, reverse_value) =
-        (ReverseNatKey(rev_nat), ReverseNatValue { address: master.address, port: master.port });
+    let reverse_key = ReverseNatKey(rev_nat);
+    let mut reverse_value = ReverseNatValue { address: master.address, port: master.port };
+    if planted(Defect::RevNatWrong) {
+        reverse_value.address = Be32::new(master.address.get().wrapping_add(1));
+    }
     if contents.reverse_nat().get(&reverse_key) != Some(&reverse_value) {
         writes.push(Write::PutReverseNat(reverse_key, reverse_value));
     }
     if contents.services().get(&master) != Some(&master_value) {
-        writes.push(Write::PutService(master, master_value));
+        let place = if planted(Defect::MasterWrittenFirst) { 0 } else { writes.len() };
+        writes.insert(place, Write::PutService(master, master_value));
     }
     writes.extend(wildcard(contents, master, Some(master_value.flags)));
 
+    if planted(Defect::StaleSlotLeft) {
+        return Ok(writes);
+    }
     let surplus =
         contents.frontend(master).map(|(key, _)| *key).filter(|key| usize::from(key.slot) > desired.slots.len());
     writes.extend(surplus.map(Write::RemoveService));
@@ -160,9 +168,14 @@ fn desire(contents: &Contents, allocator: &mut Allocator, frontend: &Frontend) -
         u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX).min(ServiceValue::AFFINITY_TIMEOUT_MAX)
     });
     let count = selectable(&slots);
+    let counted = match contents.services().get(&key) {
+        _ if planted(Defect::SlotCountOffByOne) && count > 1 => count - 1,
+        Some(old) if planted(Defect::SlotCountTooMany) && old.count > count => count + 1,
+        _ => count,
+    };
 
     let mut desired = Desired {
-        master: (key, ServiceValue { union: timeout, count, rev_nat, flags, qcount: total - count }),
+        master: (key, ServiceValue { union: timeout, count: counted, rev_nat, flags, qcount: total - count }),
         slots: Vec::with_capacity(slots.len()),
         backends: Vec::with_capacity(slots.len()),
         affinity_matches: BTreeSet::new(),
@@ -195,6 +208,9 @@ fn slots(backends: &[Backend]) -> Vec<&Backend> {
     slots.sort_unstable();
     let mut seen = BTreeSet::new();
     slots.retain(|backend| seen.insert(backend.address));
+    if planted(Defect::TerminatingPreferred) {
+        slots.sort_by_key(|backend| backend.state != BackendState::Terminating);
+    }
     slots
 }
 
@@ -202,6 +218,9 @@ fn slots(backends: &[Backend]) -> Vec<&Backend> {
 fn selectable(slots: &[&Backend]) -> u16 {
     let with = |state| slots.iter().filter(|backend| backend.state == state).count();
     let count = match with(BackendState::Active) {
+        _ if planted(Defect::TerminatingPreferred) && with(BackendState::Terminating) > 0 => {
+            with(BackendState::Terminating)
+        }
         0 => with(BackendState::Terminating),
         active => active,
     };
@@ -230,7 +249,7 @@ fn wildcard(contents: &Contents, master: ServiceKey, flags: Option<ServiceFlags>
         (true, found) if found != Some(&ServiceValue::default()) => {
             Some(Write::PutService(key, ServiceValue::default()))
         }
-        (false, Some(_)) => Some(Write::RemoveService(key)),
+        (false, Some(_)) if !planted(Defect::WildcardLeft) => Some(Write::RemoveService(key)),
         _ => None,
     }
 }
@@ -238,6 +257,9 @@ fn wildcard(contents: &Contents, master: ServiceKey, flags: Option<ServiceFlags>
 /// Backends in slots of a frontend that are in no other frontend's slots and not in `kept`.
 fn orphans(contents: &Contents, master: ServiceKey, kept: &BTreeSet<BackendKey>) -> Vec<BackendKey> {
     let mut own: BTreeMap<BackendKey, usize> = BTreeMap::new();
+    if planted(Defect::OrphanBackendLeft) {
+        return Vec::new();
+    }
     for (_, value) in contents.frontend(master).filter(|(key, _)| key.slot > 0) {
         *own.entry(BackendKey(value.backend_id())).or_default() += 1;
     }

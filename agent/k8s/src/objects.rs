@@ -7,6 +7,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::runtime::watcher::Event;
+use mesh_core::SERVICE_NAME_LABEL;
+use mesh_planted::{Defect, planted};
 use mesh_types::ServiceKey;
 
 use crate::{LocalEvent, convert};
@@ -23,8 +25,8 @@ pub(crate) trait Watched {
     fn metadata(&self) -> &ObjectMeta;
     /// The event that tells its value.
     fn put(&self) -> LocalEvent;
-    /// The event that tells that it is gone.
-    fn deleted(namespace: String, name: String) -> LocalEvent;
+    /// The event that tells that an object with this name is gone; the last that was seen of it, if anything.
+    fn deleted(namespace: String, name: String, last: Option<&Self>) -> LocalEvent;
 }
 
 impl Watched for Service {
@@ -34,11 +36,12 @@ impl Watched for Service {
 
     fn put(&self) -> LocalEvent {
         let service = convert::service(self);
-        LocalEvent::Service { key: service.key.clone(), service: Some(service) }
+        LocalEvent::Service { key: service.key.clone(), service: Some(service), version: version(self) }
     }
 
-    fn deleted(namespace: String, name: String) -> LocalEvent {
-        LocalEvent::Service { key: ServiceKey { namespace, name }, service: None }
+    fn deleted(namespace: String, name: String, last: Option<&Self>) -> LocalEvent {
+        let version = last.map(version).unwrap_or_default();
+        LocalEvent::Service { key: ServiceKey { namespace, name }, service: None, version }
     }
 }
 
@@ -49,11 +52,15 @@ impl Watched for EndpointSlice {
 
     fn put(&self) -> LocalEvent {
         let slice = convert::slice(self);
-        LocalEvent::Slice { namespace: slice.namespace.clone(), name: slice.name.clone(), slice: Some(slice) }
+        let (namespace, name) = (slice.namespace.clone(), slice.name.clone());
+        let service = slice.service.as_ref().map(|service| ServiceKey::new(&namespace, service));
+        LocalEvent::Slice { namespace, name, slice: Some(slice), service, version: version(self) }
     }
 
-    fn deleted(namespace: String, name: String) -> LocalEvent {
-        LocalEvent::Slice { namespace, name, slice: None }
+    fn deleted(namespace: String, name: String, last: Option<&Self>) -> LocalEvent {
+        let service = last.and_then(|last| last.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL));
+        let service = service.map(|service| ServiceKey::new(&namespace, service));
+        LocalEvent::Slice { namespace, name, slice: None, service, version: last.map(version).unwrap_or_default() }
     }
 }
 
@@ -80,11 +87,14 @@ impl Objects {
                 Vec::new()
             }
             Event::InitApply(object) | Event::Apply(object) => self.put(&object).into_iter().collect(),
-            Event::Delete(object) => self.delete::<K>(name(&object)).into_iter().collect(),
+            Event::Delete(object) => self.delete(name(&object), Some(&object)).into_iter().collect(),
             Event::InitDone => {
                 self.listed = true;
                 let stale = std::mem::take(&mut self.stale);
-                stale.into_iter().filter_map(|name| self.delete::<K>(name)).collect()
+                if planted(Defect::ApiRelistDoesNotPrune) {
+                    return Vec::new();
+                }
+                stale.into_iter().filter_map(|name| self.delete::<K>(name, None)).collect()
             }
         }
     }
@@ -93,17 +103,21 @@ impl Objects {
         let name = name(object);
         let labels = object.metadata().labels.as_ref();
         if labels.is_some_and(|labels| labels.contains_key(OTHER_PROXY_LABEL)) {
-            return self.delete::<K>(name);
+            return self.delete(name, Some(object));
         }
         self.stale.remove(&name);
         self.known.insert(name);
         Some(object.put())
     }
 
-    fn delete<K: Watched>(&mut self, name: Name) -> Option<LocalEvent> {
+    fn delete<K: Watched>(&mut self, name: Name, last: Option<&K>) -> Option<LocalEvent> {
         let known = self.known.remove(&name);
-        known.then(|| K::deleted(name.0, name.1))
+        known.then(|| K::deleted(name.0, name.1, last))
     }
+}
+
+fn version(object: &impl Watched) -> String {
+    object.metadata().resource_version.clone().unwrap_or_default()
 }
 
 fn name<K: Watched>(object: &K) -> Name {
@@ -130,7 +144,7 @@ mod tests {
     /// Events as text: `+a` or `-a`.
     fn take(objects: &mut Objects, event: Event<Service>) -> Vec<String> {
         let text = |event| match event {
-            LocalEvent::Service { key, service } => {
+            LocalEvent::Service { key, service, .. } => {
                 format!("{}{}", if service.is_some() { '+' } else { '-' }, key.name)
             }
             other => panic!("no such event here: {other:?}"),
@@ -157,6 +171,34 @@ mod tests {
         assert_eq!(take(&mut objects, Event::InitDone), ["-a", "-c"]);
         assert_eq!(take(&mut objects, Event::Delete(object("b"))), ["-b"]);
         assert!(take(&mut objects, Event::Delete(object("b"))).is_empty(), "gone already");
+    }
+
+    #[test]
+    fn a_deletion_says_what_it_is_about() {
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "metadata": {"namespace": "default", "name": "web-1", "resourceVersion": "7",
+                "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4", "endpoints": [],
+        }))
+        .expect("a slice");
+        let web = ServiceKey::new("default", "web");
+        let mut objects = Objects::default();
+        for event in [Event::Apply(slice.clone()), Event::Delete(slice)] {
+            let told = objects.take(event);
+            assert_eq!(told.iter().map(LocalEvent::about).collect::<Vec<_>>(), [Some((&web, "7"))]);
+        }
+    }
+
+    #[cfg(feature = "planted-defects")]
+    #[test]
+    fn a_defect_takes_nothing_back_with_a_new_list() {
+        let _planting = mesh_planted::plant_here(Defect::ApiRelistDoesNotPrune);
+        let mut objects = Objects::default();
+        assert_eq!(take(&mut objects, Event::Apply(object("a"))), ["+a"]);
+        for event in [Event::Init, Event::InitDone] {
+            assert!(take(&mut objects, event).is_empty());
+        }
+        assert_eq!(take(&mut objects, Event::Delete(object("a"))), ["-a"]);
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! The task that watches.
 
-use std::{pin::pin, time::Duration};
+use std::{fmt::Debug, pin::pin, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
 };
 use mesh_core::{LocalService, LocalSlice};
+use mesh_planted::{Defect, planted};
 use mesh_types::ServiceKey;
-use tokio::{sync::mpsc, task::JoinHandle};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use crate::objects::{Objects, Watched};
 
@@ -26,6 +32,8 @@ pub enum LocalEvent {
         key: ServiceKey,
         /// `None`: deleted.
         service: Option<LocalService>,
+        /// The object's resource version; empty for a deletion that only a new list showed.
+        version: String,
     },
     /// An EndpointSlice was written or deleted.
     Slice {
@@ -35,9 +43,24 @@ pub enum LocalEvent {
         name: String,
         /// `None`: deleted.
         slice: Option<LocalSlice>,
+        /// The service that it is or was for; unknown for a deletion that only a new list showed.
+        service: Option<ServiceKey>,
+        /// As that of a Service.
+        version: String,
     },
     /// The first lists of both kinds were told. Comes once.
     Synced,
+}
+
+impl LocalEvent {
+    /// The service that it is about and the resource version, as far as they are known.
+    pub fn about(&self) -> Option<(&ServiceKey, &str)> {
+        match self {
+            Self::Service { key, version, .. } => Some((key, version)),
+            Self::Slice { service, version, .. } => service.as_ref().map(|service| (service, version.as_str())),
+            Self::Synced => None,
+        }
+    }
 }
 
 /// A running watch on Services and EndpointSlices of all namespaces. Dropping it ends its task.
@@ -59,9 +82,8 @@ impl Drop for LocalWatch {
 }
 
 async fn watch(client: Client, events: mpsc::Sender<LocalEvent>) {
-    let config = watcher::Config::default;
-    let services = watcher(Api::<Service>::all(client.clone()), config()).backoff(Retry::default());
-    let slices = watcher(Api::<EndpointSlice>::all(client), config()).backoff(Retry::default());
+    let services = objects(Api::<Service>::all(client.clone()));
+    let slices = objects(Api::<EndpointSlice>::all(client));
     let (mut services, mut slices) = (pin!(services), pin!(slices));
     let (mut known_services, mut known_slices) = (Objects::default(), Objects::default());
     let mut synced = false;
@@ -81,6 +103,42 @@ async fn watch(client: Client, events: mpsc::Sender<LocalEvent>) {
                 return;
             }
         }
+    }
+}
+
+/// Lists and watches for ever.
+///
+/// kube's watcher lists anew when a running watch ends with `410 Gone`, but when the API server refuses to begin one in
+/// that way it asks for the same resource version again and again. Then another watcher takes its place.
+fn objects<K>(api: Api<K>) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let start = move || watcher(api.clone(), watcher::Config::default()).backoff(Retry::default()).boxed();
+    stream::unfold((start(), start), async |(mut objects, start)| {
+        let event = objects.next().await?;
+        if let Err(error) = &event
+            && is_gone(error)
+        {
+            if planted(Defect::Api410Ignored) {
+                return std::future::pending().await;
+            }
+            if matches!(error, watcher::Error::WatchStartFailed(_)) {
+                sleep_until(Instant::now() + Retry::FIRST).await;
+                objects = start();
+            }
+        }
+        Some((event, (objects, start)))
+    })
+}
+
+/// Whether the API server said `410 Gone`: the resource version to go on from is too old.
+fn is_gone(error: &watcher::Error) -> bool {
+    const GONE: u16 = 410;
+    match error {
+        watcher::Error::WatchError(status) => status.code == GONE,
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == GONE,
+        _ => false,
     }
 }
 
@@ -107,7 +165,7 @@ struct Retry {
 
 impl Retry {
     const FIRST: Duration = Duration::from_millis(50);
-    const LAST: Duration = Duration::from_secs(5);
+    const LAST: Duration = Duration::from_secs(2);
 }
 
 impl Iterator for Retry {
@@ -133,8 +191,8 @@ mod tests {
     #[test]
     fn retries_slow_down_and_start_anew() {
         let mut retry = Retry::default();
-        let waits: Vec<u128> = retry.by_ref().take(8).map(|wait| wait.as_millis()).collect();
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 3200, 5000]);
+        let waits: Vec<u128> = retry.by_ref().take(7).map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000]);
         retry.reset();
         assert_eq!(retry.next(), Some(Retry::FIRST));
     }

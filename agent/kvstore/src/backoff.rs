@@ -11,8 +11,9 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Wait after the first failure. A server that restarts is usually back within tens of milliseconds.
     const FIRST: Duration = Duration::from_millis(50);
-    /// Longest wait: long enough to spare a dead server, short enough to notice its return.
-    const LAST: Duration = Duration::from_secs(5);
+    /// Longest wait: long enough to spare a dead server, short enough that its return is noticed at once for whoever
+    /// waits for it.
+    const LAST: Duration = Duration::from_secs(1);
 
     /// No failures yet.
     pub(crate) fn new() -> Self {
@@ -24,11 +25,21 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// The sum of all waits since the first failure in a row.
+    pub(crate) fn waited(&self) -> Duration {
+        (0..self.failures).map(Self::wait).sum()
+    }
+
     /// Counts a failure and says how long to wait before the next attempt.
     pub(crate) fn next(&mut self) -> Duration {
-        let wait = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LAST);
+        let wait = Self::wait(self.failures);
         self.failures = self.failures.saturating_add(1);
         wait
+    }
+
+    /// The wait after so many failures before.
+    fn wait(failures: u32) -> Duration {
+        Self::FIRST.saturating_mul(2_u32.saturating_pow(failures)).min(Self::LAST)
     }
 }
 
@@ -39,9 +50,11 @@ mod tests {
     #[test]
     fn doubles_up_to_the_limit_and_starts_anew() {
         let mut backoff = Backoff::new();
-        let waits: Vec<u128> = (0..9).map(|_| backoff.next().as_millis()).collect();
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        let waits: Vec<u128> = (0..7).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(backoff.waited().as_millis(), 3550);
         backoff.reset();
+        assert_eq!(backoff.waited(), Duration::ZERO);
         assert_eq!(backoff.next(), Backoff::FIRST);
     }
 }

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mesh_planted::{Defect, planted};
 use serde::Deserialize;
+
+use crate::error::chain;
 
 /// Largest configuration file that is read, in bytes: a real one has about 300.
 const FILE_SIZE_MAX: u64 = 1 << 20;
@@ -53,6 +56,37 @@ impl EtcdConfig {
             return Err(EtcdConfigErrorKind::HalfIdentity);
         }
         Ok(config)
+    }
+}
+
+/// A configuration file that is read again and again. Whatever becomes of it, what was usable once stays in force until
+/// there is something better: a file that is half written must not cost a connection.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    last: Option<EtcdConfig>,
+}
+
+impl ConfigFile {
+    /// The file at `path`, not read yet.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, last: None }
+    }
+
+    /// What the file says, or said when it could last be used.
+    pub(crate) fn read(&mut self) -> Result<EtcdConfig, EtcdConfigError> {
+        match (EtcdConfig::read(&self.path), &self.last) {
+            (_, Some(last)) if planted(Defect::ConfigChangeIgnored) => Ok(last.clone()),
+            (Ok(config), _) => {
+                self.last = Some(config.clone());
+                Ok(config)
+            }
+            (Err(error), Some(last)) => {
+                tracing::warn!(error = chain(&error), "etcd configuration cannot be used, the one before is");
+                Ok(last.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 }
 
@@ -116,6 +150,22 @@ mod tests {
         fs::write(&path, "endpoints: [https://192.0.2.1:2379]\ntrusted-ca-file: ca.crt\n").expect("written");
         let config = EtcdConfig::read(&path).expect("valid");
         assert_eq!(config.trusted_ca_file, Some(folder.path().join("ca.crt")));
+    }
+
+    #[test]
+    fn what_was_usable_once_stays_in_force() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("beta");
+        let mut file = ConfigFile::new(path.clone());
+        assert!(file.read().is_err(), "never usable");
+        for (text, expected) in [("endpoints: [http://a:1]", "http://a:1"), ("endpoi", "http://a:1")] {
+            fs::write(&path, text).expect("written");
+            assert_eq!(file.read().expect("held").endpoints, [expected], "{text}");
+        }
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(file.read().expect("held").endpoints, ["http://a:1"]);
+        fs::write(&path, "endpoints: [http://b:1]").expect("written");
+        assert_eq!(file.read().expect("usable").endpoints, ["http://b:1"]);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use tonic::transport::Endpoint;
 
 use crate::{EtcdConfig, SessionError, error::chain};
 
-/// Limit for TCP and TLS set-up with one endpoint.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit for TCP and TLS set-up with one endpoint: several round trips around the world and a lost packet. A longer
+/// one would only wait: the kernel repeats a lost SYN after 1, 3 and 7 s, a new attempt begins with one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// gRPC keepalive, Cilium's values: a peer that vanished without a word is noticed within 40 s.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// See [`KEEPALIVE_INTERVAL`].

@@ -7,9 +7,10 @@ mod keys;
 mod leases;
 mod session;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, Unit};
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 use mesh_wire::{ClusterConfig, Key, Layout, Resource};
 use tokio::{
@@ -18,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, config::ConfigFile};
 use keys::Keys;
 use leases::Leases;
 
@@ -59,6 +60,29 @@ pub struct ExporterOptions {
     pub config: PathBuf,
     /// How long our keys outlive us.
     pub lease_ttl: Duration,
+    /// Who wants to know of each key that was written.
+    pub on_written: Option<OnWritten>,
+}
+
+/// Called with each key that was put, as soon as the etcd has answered, and the revision that it has now. Must be quick:
+/// the writer waits for it.
+#[derive(Clone)]
+pub struct OnWritten(Arc<Told>);
+
+/// Takes a key and its revision.
+type Told = dyn Fn(&str, i64) + Send + Sync;
+
+impl OnWritten {
+    /// Calls `function`.
+    pub fn new(function: impl Fn(&str, i64) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(function))
+    }
+}
+
+impl fmt::Debug for OnWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnWritten")
+    }
 }
 
 impl ExporterOptions {
@@ -107,6 +131,7 @@ impl Drop for Exporter {
 /// What the task owns.
 struct Writer {
     options: ExporterOptions,
+    file: ConfigFile,
     writes: mpsc::Receiver<Write>,
     ready: watch::Sender<bool>,
     keys: Keys,
@@ -124,7 +149,8 @@ impl Writer {
         let config = ClusterConfig::exported(options.cluster_id, options.limit).encode();
         keys.put(Key::ClusterConfig(options.cluster.clone()).to_string(), config.clone());
         let leases = Leases::new(options.lease_ttl);
-        Self { options, writes, ready, keys, leases, config, synced: false, backoff: Backoff::new() }
+        let file = ConfigFile::new(options.config.clone());
+        Self { options, file, writes, ready, keys, leases, config, synced: false, backoff: Backoff::new() }
     }
 
     async fn run(mut self) {
@@ -159,6 +185,7 @@ impl Writer {
     fn take(&mut self, write: Write) {
         match write {
             Write::Put { key, value } => self.keys.put(key, value),
+            Write::Delete { .. } if planted(Defect::ExporterNeverDeletes) => {}
             Write::Delete { key } => self.keys.delete(key),
             Write::Synced => self.synced = true,
         }

@@ -18,7 +18,7 @@ mod remote;
 
 pub use config::{EtcdConfig, EtcdConfigError, EtcdConfigErrorKind};
 pub use error::SessionError;
-pub use exporter::{Exporter, ExporterOptions, Write};
+pub use exporter::{Exporter, ExporterOptions, OnWritten, Write};
 pub use remote::{
     ClusterIds, RemoteCluster, RemoteConfigStatus, RemoteEvent, RemoteOptions, RemoteStatus, RemoteSynced,
 };

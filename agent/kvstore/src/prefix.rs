@@ -22,12 +22,25 @@ pub(crate) enum Change {
         key: Vec<u8>,
         /// The value.
         value: Vec<u8>,
+        /// The revision that made it so.
+        revision: i64,
     },
     /// The key is gone.
     Delete {
         /// The whole key.
         key: Vec<u8>,
+        /// The revision that made it so.
+        revision: i64,
     },
+}
+
+impl Change {
+    /// The revision of the change.
+    pub(crate) fn revision(&self) -> i64 {
+        match self {
+            Self::Put { revision, .. } | Self::Delete { revision, .. } => *revision,
+        }
+    }
 }
 
 /// All keys under a prefix at one revision.
@@ -143,10 +156,10 @@ impl PrefixWatch {
         }
         for event in response.events() {
             let Some(entry) = event.kv() else { continue };
-            let key = entry.key().to_vec();
+            let (key, revision) = (entry.key().to_vec(), entry.mod_revision());
             self.waiting.push_back(match event.event_type() {
-                EventType::Put => Change::Put { key, value: entry.value().to_vec() },
-                EventType::Delete => Change::Delete { key },
+                EventType::Put => Change::Put { key, value: entry.value().to_vec(), revision },
+                EventType::Delete => Change::Delete { key, revision },
             });
         }
         Ok(())
@@ -198,6 +211,6 @@ mod tests {
         let mut watch = PrefixWatch::start(&mut connection, "test", "test/", now.revision).await.expect("started");
         connection.kv.put("test/a", "4", None).await.expect("put");
         let change = tokio::time::timeout(DEADLINE, watch.next()).await.expect("deadline: a change").expect("no error");
-        assert_eq!(change, Change::Put { key: "test/a".into(), value: "4".into() });
+        assert_eq!(change, Change::Put { key: "test/a".into(), value: "4".into(), revision: now.revision + 1 });
     }
 }

@@ -5,9 +5,14 @@ mod services;
 mod session;
 mod status;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, ServiceKey};
 use mesh_wire::ClusterService;
 use tokio::{
@@ -20,13 +25,15 @@ use tracing::Instrument as _;
 pub use ids::ClusterIds;
 pub use status::{RemoteConfigStatus, RemoteStatus, RemoteSynced};
 
-use crate::{SessionError, backoff::Backoff};
+use crate::{EtcdConfig, SessionError, backoff::Backoff, config::ConfigFile, error::chain};
 use ids::Reservation;
 use services::Services;
 
 /// Events that may wait for the receiver: a burst of a whole listing page a few times over. When full, the reader
 /// waits, and etcd keeps the rest.
 const EVENTS_WAITING_MAX: usize = 1024;
+/// When [`Defect::DeadClusterForgotten`] forgets: seconds spent waiting between attempts to connect.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What a remote cluster says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +46,8 @@ pub enum RemoteEvent {
         key: ServiceKey,
         /// Its value now; `None` when it is gone.
         service: Option<Box<ClusterService>>,
+        /// The etcd's revision that made it so; that of the listing for what a listing lacks, 0 when no etcd said it.
+        revision: i64,
     },
     /// All services of the remote cluster were reported. Comes once for each connection.
     Synced,
@@ -71,20 +80,27 @@ impl RemoteCluster {
         let reconnect = Arc::new(Notify::new());
         let span = tracing::info_span!("remote", cluster = %options.cluster);
         let reader = Reader {
+            config: ConfigFile::new(options.config.clone()),
             options,
             events,
             status: status_sender,
             services: Services::default(),
             reservation: None,
             backoff: Backoff::new(),
+            resume: None,
         };
         let task = tokio::spawn(reader.run(Arc::clone(&reconnect)).instrument(span));
         (Self { task, status, reconnect }, receiver)
     }
 
     /// Breaks the connection, if there is one, and makes a new one with what the configuration file says now.
+    ///
+    /// A file that cannot be used changes nothing: the connection stays, and so does the configuration that was read
+    /// last, until there is a better one.
     pub fn reconnect(&self) {
-        self.reconnect.notify_one();
+        if !planted(Defect::ConfigChangeIgnored) {
+            self.reconnect.notify_one();
+        }
     }
 
     /// The state now.
@@ -112,14 +128,18 @@ struct Reader {
     services: Services,
     reservation: Option<Reservation>,
     backoff: Backoff,
+    config: ConfigFile,
+    /// [`Defect::WatchStuckAfterCompaction`]: the etcd and the last revision that was seen of it.
+    resume: Option<(u64, i64)>,
 }
 
 impl Reader {
     async fn run(mut self, reconnect: Arc<Notify>) {
+        let file = self.options.config.clone();
         loop {
             let error = tokio::select! {
                 error = self.session() => error,
-                () = reconnect.notified() => {
+                () = usable_change(&reconnect, &file) => {
                     tracing::info!("Configuration of remote cluster changed, connecting anew");
                     self.backoff.reset();
                     self.status.send_modify(RemoteStatus::disconnect);
@@ -129,16 +149,30 @@ impl Reader {
             if !error.is_retryable() {
                 return;
             }
+            if planted(Defect::RemoteRemovedTooEarly)
+                || (planted(Defect::DeadClusterForgotten) && self.backoff.waited() >= FORGOTTEN_AFTER)
+            {
+                self.forget().await;
+            }
             let wait = self.failed(&error);
             tokio::select! {
                 () = sleep_until(Instant::now() + wait) => {}
-                () = reconnect.notified() => self.backoff.reset(),
+                () = usable_change(&reconnect, &file) => self.backoff.reset(),
             }
         }
     }
 
+    /// A defect: takes back everything that the cluster said.
+    async fn forget(&mut self) {
+        if let Some(id) = self.reservation.as_ref().map(Reservation::id) {
+            let events = self.services.drain(id);
+            // The next report notices that nobody receives any more.
+            drop(self.report(events).await);
+        }
+    }
+
     /// Notes a failure and returns the wait before the next attempt.
-    fn failed(&mut self, error: &SessionError) -> std::time::Duration {
+    fn failed(&mut self, error: &SessionError) -> Duration {
         let wait = self.backoff.next();
         tracing::warn!(%error, retry_in = ?wait, "Connection to remote cluster failed");
         self.status.send_modify(|status| {
@@ -165,5 +199,19 @@ impl Reader {
             changed
         });
         Ok(())
+    }
+}
+
+/// Waits until the configuration `file` is another one that can be used.
+async fn usable_change(reconnect: &Notify, file: &Path) {
+    loop {
+        reconnect.notified().await;
+        match EtcdConfig::read(file) {
+            Ok(_) => return,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, "Configuration of remote cluster cannot be used, everything stays as it is");
+            }
+        }
     }
 }

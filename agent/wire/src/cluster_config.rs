@@ -1,5 +1,6 @@
 //! Value of `cilium/cluster-config/<cluster>`.
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterIdError, MaxConnectedClusters};
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +92,7 @@ impl ClusterConfig {
     /// What the mesh's own exporter writes: canaries, the state layout, services v1.
     pub fn exported(id: ClusterId, limit: MaxConnectedClusters) -> Self {
         Self {
-            id,
+            id: if planted(Defect::WrongConfigId) { another(id) } else { id },
             capabilities: Capabilities {
                 synced_canaries: true,
                 max_connected_clusters: limit.get().into(),
@@ -127,6 +128,11 @@ impl ClusterConfig {
         }
         Ok(())
     }
+}
+
+/// The ID that another cluster has, for [`Defect::WrongConfigId`] and [`Defect::WrongClusterId`].
+pub(crate) fn another(id: ClusterId) -> ClusterId {
+    ClusterId::new(id.get() % MaxConnectedClusters::N255.get() + 1, MaxConnectedClusters::N255).unwrap_or(id)
 }
 
 /// The ID of a JSON number, `1..=511`.
@@ -188,6 +194,14 @@ mod tests {
     fn same_bytes(json: &str) {
         let config = ClusterConfig::decode(json.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(config.encode()).unwrap(), json);
+    }
+
+    #[cfg(feature = "planted-defects")]
+    #[test]
+    fn a_wrong_config_id_is_another_clusters() {
+        let _planting = mesh_planted::plant_here(Defect::WrongConfigId);
+        assert_eq!(ClusterConfig::exported(id(1), N255).id, id(2));
+        assert_eq!(ClusterConfig::exported(id(255), N255).id, id(1));
     }
 
     #[test]

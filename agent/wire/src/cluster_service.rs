@@ -5,11 +5,12 @@ use std::{
     net::{AddrParseError, IpAddr},
 };
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterIdError, ClusterName, ClusterNameError, Protocol, ServiceKey, UnknownProtocol};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cluster_config::cluster_id,
+    cluster_config::{another, cluster_id},
     go_json::{self, null_as_default},
 };
 
@@ -104,7 +105,11 @@ impl ClusterService {
 
     /// Writes the value: Cilium's field order, map keys in the order of their bytes.
     pub fn encode(&self) -> Vec<u8> {
-        go_json::to_vec(&ClusterServiceWire::from(self))
+        let mut wire = ClusterServiceWire::from(self);
+        if planted(Defect::WrongClusterId) {
+            wire.cluster_id = another(self.cluster_id).get().into();
+        }
+        go_json::to_vec(&wire)
     }
 }
 

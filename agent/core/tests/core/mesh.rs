@@ -133,18 +133,11 @@ pub(crate) fn config(cluster: &str, id: u16, restored: bool) -> Config {
         cluster_id: self::id(id),
         node_name: format!("{cluster}-1"),
         restored,
-        #[cfg(feature = "planted-defects")]
-        defect: None,
     }
 }
 
 pub(crate) fn export_config(cluster: &str, id: u16) -> ExportConfig {
-    ExportConfig {
-        cluster_name: self::cluster(cluster),
-        cluster_id: self::id(id),
-        #[cfg(feature = "planted-defects")]
-        defect: None,
-    }
+    ExportConfig { cluster_name: self::cluster(cluster), cluster_id: self::id(id) }
 }
 
 /// A node's agent and what its load balancer holds.

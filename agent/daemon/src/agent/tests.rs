@@ -20,15 +20,10 @@ fn name(name: &str) -> ClusterName {
 
 fn agent() -> Agent<RecordingDatapath> {
     let id = ClusterId::new(1, MaxConnectedClusters::N255).expect("valid");
-    let config = Config {
-        cluster_name: name("alpha"),
-        cluster_id: id,
-        node_name: "alpha-1".to_owned(),
-        restored: false,
-        #[cfg(feature = "planted-defects")]
-        defect: None,
-    };
-    Agent::new(State::new(config), RecordingDatapath::empty(), ClusterIds::new(id, MaxConnectedClusters::N255))
+    let config =
+        Config { cluster_name: name("alpha"), cluster_id: id, node_name: "alpha-1".to_owned(), restored: false };
+    let ids = ClusterIds::new(id, MaxConnectedClusters::N255);
+    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), ids, Trace::off())
 }
 
 /// The ends of a running agent.
@@ -87,7 +82,7 @@ fn service() -> LocalEvent {
         selector: BTreeMap::new(),
         kind: ServiceKind::ClusterIp,
     };
-    LocalEvent::Service { key, service: Some(service) }
+    LocalEvent::Service { key, service: Some(service), version: "7".to_owned() }
 }
 
 fn slice() -> LocalEvent {
@@ -103,7 +98,13 @@ fn slice() -> LocalEvent {
             ..LocalEndpoint::default()
         }],
     };
-    LocalEvent::Slice { namespace: "default".to_owned(), name: "web-1".to_owned(), slice: Some(slice) }
+    LocalEvent::Slice {
+        namespace: "default".to_owned(),
+        name: "web-1".to_owned(),
+        slice: Some(slice),
+        service: Some(ServiceKey::new("default", "web")),
+        version: "8".to_owned(),
+    }
 }
 
 fn write(folder: &TempDir, cluster: &str) {
@@ -140,7 +141,7 @@ async fn a_map_that_cannot_be_written_is_written_later() {
     let datapath = Balancer::open(store).expect("empty maps");
     let mut agent = Agent { datapath, ..agent() };
     for event in [service(), slice(), LocalEvent::Synced] {
-        agent.step(local::event(event));
+        agent.local_event(event);
     }
     assert_eq!(agent.status().cilium.state, "Failure");
     assert!(agent.datapath.contents().services().is_empty());
@@ -152,4 +153,57 @@ async fn a_map_that_cannot_be_written_is_written_later() {
     assert_eq!(agent.status().cilium.state, "Ok");
     assert!(!agent.datapath.contents().services().is_empty());
     assert!(agent.failed.is_empty() && agent.failed_prune.is_none());
+}
+
+/// Whether a removed configuration file takes its cluster away.
+#[cfg(feature = "planted-defects")]
+#[test_case::test_case(None => Vec::<String>::new() ; "right")]
+#[test_case::test_case(Some(Defect::ConfigRemovalIgnored) => vec!["beta"] ; "wrong")]
+#[tokio::test]
+async fn config_removal_ignored(defect: Option<Defect>) -> Vec<String> {
+    let _planting = mesh_planted::plant_here(defect);
+    let folder = tempfile::tempdir().expect("temporary folder");
+    write(&folder, "beta");
+    let mut directory = MeshDirectory::open(folder.path(), &name("alpha")).expect("watched");
+    let mut agent = agent();
+    agent.scan(Some(&mut directory)).expect("readable");
+    assert_eq!(agent.clusters.len(), 1);
+    std::fs::remove_file(folder.path().join("beta")).expect("removed");
+    agent.scan(Some(&mut directory)).expect("readable");
+    agent.clusters.keys().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn each_step_of_a_change_is_traced() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("trace");
+    let (trace, writer) = Trace::open(Some(&path)).expect("opened");
+    let mut agent = Agent { trace, ..agent() };
+    for event in [service(), LocalEvent::Synced, slice(), slice()] {
+        agent.local_event(event);
+    }
+    let beta = || name("beta");
+    agent.step(Event::RemoteAdded { cluster: beta() }, None);
+    let id = ClusterId::new(2, MaxConnectedClusters::N255).expect("valid");
+    let key = ServiceKey::new("default", "other");
+    agent.remote_event(beta(), RemoteEvent::Service { cluster_id: id, key, service: None, revision: 42 });
+    drop(writer);
+
+    let text = std::fs::read_to_string(path).expect("written");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let word = |line: &serde_json::Value| {
+        let text = |name: &str| line[name].as_str().expect("text").to_owned();
+        [text("stage"), text("cluster"), text("service"), text("rv")].join(" ")
+    };
+    let expected = [
+        "k8s alpha default/web 7",
+        "map alpha default/web ",
+        "k8s alpha default/web 8",
+        "map alpha default/web 8",
+        "k8s alpha default/web 8",
+        "etcd-watch beta default/other 42",
+    ];
+    assert_eq!(lines.iter().map(word).collect::<Vec<_>>(), expected);
+    let times: Vec<u64> = lines.iter().map(|line| line["ts_ns"].as_u64().expect("a time")).collect();
+    assert!(times.is_sorted() && times[0] > 0, "{times:?}");
 }

@@ -38,6 +38,62 @@ struct Store {
     version: u64,
     objects: BTreeMap<(&'static str, String), Value>,
     watches: Vec<(&'static str, mpsc::UnboundedSender<Bytes>)>,
+    misbehaviour: Option<Misbehaviour>,
+}
+
+impl Store {
+    /// Sends what was written after `version`.
+    fn tell_since(&self, kind: &str, version: u64, watch: &mpsc::UnboundedSender<Bytes>) {
+        let written =
+            |object: &Value| object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok());
+        for object in self.objects.iter().filter(|((of, _), _)| *of == kind).map(|(_, object)| object) {
+            if written(object).is_some_and(|written: u64| written > version) {
+                let event = json!({"type": "MODIFIED", "object": object});
+                watch.send(Bytes::from(format!("{event}\n"))).expect("the receiver is there");
+            }
+        }
+    }
+}
+
+/// The resource version that a watch is to begin after.
+fn since(request: &Request<Incoming>) -> u64 {
+    let query = request.uri().query().unwrap_or_default();
+    let version = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion="));
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// What an API server can do to its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misbehaviour {
+    /// Every request gets this status.
+    Refuses(StatusCode),
+    /// Every watch is refused with `410 Gone`; lists work.
+    WatchesGone,
+    /// Every watch begins, says `410 Gone` and ends; lists work.
+    WatchesExpire,
+    /// Every watch ends at once; lists work.
+    WatchesEnd,
+}
+
+impl Misbehaviour {
+    /// The answer to a request, if it is one that is answered badly.
+    fn answer(self, is_watch: bool) -> Option<Response<Body>> {
+        let status = |code: u16| {
+            let text = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "reason": "Expired", "code": code, "message": "on purpose"});
+            text.to_string()
+        };
+        match self {
+            Self::Refuses(code) => Some(response(code, Full::from(status(code.as_u16())).boxed())),
+            _ if !is_watch => None,
+            Self::WatchesGone => Some(response(StatusCode::GONE, Full::from(status(410)).boxed())),
+            Self::WatchesExpire => {
+                let event = format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", status(410));
+                Some(response(StatusCode::OK, Full::from(event).boxed()))
+            }
+            Self::WatchesEnd => Some(response(StatusCode::OK, Full::default().boxed())),
+        }
+    }
 }
 
 impl Api {
@@ -64,6 +120,13 @@ impl Api {
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         });
         fs::write(path, text.to_string()).expect("written");
+    }
+
+    /// Ends all watches, and from now on answers as `misbehaviour` says; as it should without one.
+    pub(crate) fn misbehave(&self, misbehaviour: impl Into<Option<Misbehaviour>>) {
+        let mut store = self.store();
+        store.misbehaviour = misbehaviour.into();
+        store.watches.clear();
     }
 
     /// Global service `default/web` with the cluster IP `ip`.
@@ -124,9 +187,14 @@ impl Api {
             }
             _ => return response(StatusCode::NOT_FOUND, Full::default().boxed()),
         };
+        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let mut store = self.store();
-        if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+        if let Some(answer) = store.misbehaviour.and_then(|misbehaviour| misbehaviour.answer(is_watch)) {
+            return answer;
+        }
+        if is_watch {
             let (sender, receiver) = mpsc::unbounded_channel();
+            store.tell_since(kind, since(request), &sender);
             store.watches.push((kind, sender));
             let frames = stream::unfold(receiver, async |mut receiver| {
                 let line = receiver.recv().await?;

@@ -12,7 +12,7 @@ use crate::{
     api::Api,
     etcd::Etcd,
     process::{Process, output},
-    text,
+    text, texts,
 };
 
 /// Everything is removed when dropped.
@@ -39,6 +39,18 @@ impl Node {
 
     /// Starts the agent, a member of cluster `beta`, and waits until it is ready.
     pub(crate) async fn start_agent(&mut self, api: &Api) {
+        let arguments = self.arguments(api);
+        self.agent = Some(Process::start(self.folder.path(), &texts(&arguments)).await);
+    }
+
+    /// The same with a planted defect.
+    #[cfg(feature = "planted-defects")]
+    pub(crate) async fn start_planted_agent(&mut self, api: &Api, defect: &str) {
+        let arguments = self.arguments(api);
+        self.agent = Some(Process::start_planted(self.folder.path(), &texts(&arguments), defect).await);
+    }
+
+    fn arguments(&self, api: &Api) -> Vec<String> {
         let kubeconfig = self.path("kubeconfig");
         api.write_kubeconfig(&kubeconfig);
         let (mesh, state) = (self.path("clustermesh"), self.path("state"));
@@ -46,7 +58,7 @@ impl Node {
         let paths = ["--k8s-kubeconfig-path", text(&kubeconfig), "--clustermesh-config", text(&mesh)];
         let more = ["--state-dir", text(&state)];
         let arguments = [&cluster[..], &paths[..], &more[..], &self.datapath()[..]].concat();
-        self.agent = Some(Process::start(self.folder.path(), &arguments).await);
+        arguments.into_iter().map(str::to_owned).collect()
     }
 
     /// Ends the agent in an orderly way.

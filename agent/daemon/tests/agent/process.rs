@@ -22,6 +22,18 @@ pub(crate) struct Process(Child);
 impl Process {
     /// Starts one that writes its log to `folder`, and waits until it says that it is ready.
     pub(crate) async fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_command(folder, command(arguments)).await
+    }
+
+    /// The same with a planted defect.
+    #[cfg(feature = "planted-defects")]
+    pub(crate) async fn start_planted(folder: &Path, arguments: &[&str], defect: &str) -> Self {
+        let mut command = command_of(env!("CARGO_BIN_EXE_mesh-agent-planted"), arguments);
+        command.env("MESH_AGENT_DEFECT", defect);
+        Self::start_command(folder, command).await
+    }
+
+    async fn start_command(folder: &Path, mut command: Command) -> Self {
         let notify = folder.join("notify");
         // Left over from a process before, if any.
         drop(fs::remove_file(&notify));
@@ -29,7 +41,7 @@ impl Process {
         socket.set_nonblocking(true).expect("non-blocking");
         let socket = tokio::net::UnixDatagram::from_std(socket).expect("registered");
         let log = fs::File::create(folder.join("log")).expect("log file");
-        let child = command(arguments)
+        let child = command
             .env("NOTIFY_SOCKET", &notify)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log file"))
@@ -69,7 +81,11 @@ pub(crate) fn output(arguments: &[&str]) -> Output {
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-agent"));
+    command_of(env!("CARGO_BIN_EXE_mesh-agent"), arguments)
+}
+
+fn command_of(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).env("RUST_LOG", "info,mesh_agent=debug,mesh_kvstore=debug");
     command
 }

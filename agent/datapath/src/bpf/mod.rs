@@ -20,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{Frontend, FrontendAddress};
 
 use crate::{Balancer, Changed, Contents, Datapath, DatapathError, sys};
@@ -62,6 +63,9 @@ impl BpfDatapath {
         if let Err(error) = sys::raise_memlock() {
             tracing::debug!(%error, "limit on locked memory stays; kernels before 5.11 may refuse maps");
         }
+        if planted(Defect::RestartClearsMaps) {
+            maps::remove(&options.bpf_root)?;
+        }
         let balancer = Balancer::open(PinnedMaps::open(&options.bpf_root)?)?;
         programs::attach(&options.bpf_root, &options.cgroup_root, balancer.store(), set_retval)?;
         Ok(Self { balancer, options: options.clone() })
@@ -82,6 +86,17 @@ impl BpfDatapath {
         let root: &Path = &self.options.bpf_root;
         programs::detach(root)?;
         maps::remove(root)
+    }
+}
+
+#[cfg(feature = "planted-defects")]
+impl Drop for BpfDatapath {
+    fn drop(&mut self) {
+        if planted(Defect::RestartDetaches)
+            && let Err(error) = programs::detach(&self.options.bpf_root)
+        {
+            tracing::error!(%error, "planted defect failed");
+        }
     }
 }
 

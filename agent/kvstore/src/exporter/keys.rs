@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use mesh_planted::{Defect, planted};
+use mesh_wire::{Layout, Resource};
+
 /// A value in the etcd and the lease that it hangs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -64,8 +67,12 @@ impl Keys {
     /// Begins a session with an etcd that holds `actual`: everything wanted that is not there with one of `leases`
     /// is put. Requests of the session before are forgotten: `actual` tells what became of them.
     pub(crate) fn adopt(&mut self, actual: BTreeMap<String, Written>, leases: &BTreeSet<i64>) {
-        self.written = actual;
+        let before = std::mem::replace(&mut self.written, actual);
         self.written.retain(|_, written| leases.contains(&written.lease));
+        if planted(Defect::KeysNotRewritten) {
+            let services = format!("{}/{}/", Layout::State.base(), Resource::Services.path());
+            self.written.extend(before.into_iter().filter(|(key, _)| key.starts_with(&services)));
+        }
         self.waiting.clear();
         self.queued.clear();
         self.under_way.clear();
@@ -77,6 +84,9 @@ impl Keys {
 
     /// Wants every key of `found` to be gone that has no wanted value.
     pub(crate) fn prune<'a>(&mut self, found: impl IntoIterator<Item = &'a String>) -> usize {
+        if planted(Defect::ExporterNeverDeletes) {
+            return 0;
+        }
         let stale: Vec<String> = found.into_iter().filter(|key| !self.desired.contains_key(*key)).cloned().collect();
         for key in &stale {
             // A placeholder: what it holds does not matter, only that it is there.

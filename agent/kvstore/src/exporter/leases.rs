@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use etcd_client::LeaseClient;
+use mesh_planted::{Defect, planted};
 
 use crate::{
     SessionError,
@@ -11,6 +12,9 @@ use crate::{
 
 /// Keys a lease, as Cilium limits it: an etcd deletes all keys of an expired lease in one go.
 const KEYS_MAX: usize = 1000;
+
+/// Time to live of leases under [`Defect::LeaseNotKept`]: nobody watches a run for the usual quarter of an hour.
+const TTL_NOT_KEPT: Duration = Duration::from_secs(10);
 
 /// Our leases.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// None yet; new ones live for `ttl` without a sign of life.
     pub(crate) fn new(ttl: Duration) -> Self {
+        let ttl = if planted(Defect::LeaseNotKept) { TTL_NOT_KEPT } else { ttl };
         Self { ttl, leases: BTreeMap::new(), keys: BTreeMap::new() }
     }
 

@@ -2,19 +2,20 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use etcd_client::{DeleteOptions, PutOptions};
+use etcd_client::{DeleteOptions, PutOptions, ResponseHeader};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use mesh_planted::{Defect, planted};
 use mesh_wire::{HEARTBEAT, Key, Layout, services_prefix, synced_prefix};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
-    Writer,
+    OnWritten, Writer,
     keys::{Request, Written},
     leases::keep_alive,
     now,
 };
 use crate::{
-    EtcdConfig, SessionError,
+    SessionError,
     connection::{Connection, connect, request},
     prefix::{Change, Listing, PrefixWatch, list},
 };
@@ -28,7 +29,8 @@ const UNDER_WAY_MAX: usize = 32;
 
 /// A request that ended.
 enum Done {
-    Key { key: String, written: Option<Written> },
+    Put { key: String, written: Written, revision: i64 },
+    Delete { key: String },
     Lease,
 }
 
@@ -57,7 +59,7 @@ impl Writer {
     }
 
     async fn connected_session(&mut self) -> Result<std::convert::Infallible, SessionError> {
-        let config = EtcdConfig::read(&self.options.config).map_err(SessionError::Config)?;
+        let config = self.file.read().map_err(SessionError::Config)?;
         let mut connection = connect(&config).await?;
         self.leases.refresh(&mut connection).await?;
         let services = self.adopt(&mut connection).await?;
@@ -80,7 +82,13 @@ impl Writer {
             tokio::select! {
                 biased;
                 Some(done) = under_way.next() => self.done(done?),
-                write = self.writes.recv() => self.take(write.ok_or(SessionError::ReceiverGone)?),
+                write = self.writes.recv() => {
+                    let write = write.ok_or(SessionError::ReceiverGone)?;
+                    let misses = planted(Defect::ExporterMissesUpdatesAfterReconnect);
+                    if !(misses && stage == Stage::Steady && !found.is_empty()) {
+                        self.take(write);
+                    }
+                }
                 change = config_watch.next() => {
                     if self.is_foreign(&config_key, &change?) {
                         self.check_leases(&connection).await?;
@@ -158,10 +166,12 @@ impl Writer {
                 Some(value) => {
                     let lease = self.leases.assign(connection, &key).await?;
                     async move {
+                        let lease = if planted(Defect::LeaseNotUsed) { 0 } else { lease };
                         let options = PutOptions::new().with_lease(lease);
-                        request("put", kv.put(key.clone(), value.clone(), Some(options))).await?;
-                        tracing::debug!(key, "written");
-                        Ok(Done::Key { key, written: Some(Written { value, lease }) })
+                        let answer = request("put", kv.put(key.clone(), value.clone(), Some(options))).await?;
+                        let revision = answer.header().map_or(0, ResponseHeader::revision);
+                        tracing::debug!(key, revision, "written");
+                        Ok(Done::Put { key, written: Written { value, lease }, revision })
                     }
                     .boxed()
                 }
@@ -170,7 +180,7 @@ impl Writer {
                     async move {
                         request("delete", kv.delete(key.clone(), Some(DeleteOptions::new()))).await?;
                         tracing::debug!(key, "deleted");
-                        Ok(Done::Key { key, written: None })
+                        Ok(Done::Delete { key })
                     }
                     .boxed()
                 }
@@ -181,6 +191,9 @@ impl Writer {
     }
 
     fn start_keepalives(&self, connection: &Connection, under_way: &UnderWay) {
+        if planted(Defect::LeaseNotKept) {
+            return;
+        }
         for id in self.leases.ids() {
             let lease = connection.lease.clone();
             under_way.push(async move { keep_alive(lease, id).await.map(|()| Done::Lease) }.boxed());
@@ -188,16 +201,24 @@ impl Writer {
     }
 
     fn done(&mut self, done: Done) {
-        if let Done::Key { key, written } = done {
-            self.keys.done(key, written);
+        match done {
+            Done::Put { key, written, revision } => {
+                if let Some(OnWritten(told)) = &self.options.on_written {
+                    told(&key, revision);
+                }
+                self.keys.done(key, Some(written));
+            }
+            Done::Delete { key } => self.keys.done(key, None),
+            Done::Lease => {}
         }
     }
 
     /// Whether a change of the cluster configuration is not our doing.
     fn is_foreign(&self, config_key: &str, change: &Change) -> bool {
         match change {
-            Change::Put { key, value } => key == config_key.as_bytes() && *value != self.config,
-            Change::Delete { key } => key == config_key.as_bytes(),
+            _ if planted(Defect::LeaseNotKept) => false,
+            Change::Put { key, value, .. } => key == config_key.as_bytes() && *value != self.config,
+            Change::Delete { key, .. } => key == config_key.as_bytes(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 
 use crate::SessionError;
@@ -35,11 +36,12 @@ impl ClusterIds {
 
     /// Takes `id` for `cluster` until the reservation is dropped. The first to ask wins.
     pub(crate) fn reserve(&self, id: ClusterId, cluster: &ClusterName) -> Result<Reservation, SessionError> {
-        if id == self.local {
+        let any = planted(Defect::DuplicateClusterIdAccepted);
+        if id == self.local && !any {
             return Err(SessionError::LocalClusterId(id));
         }
         let mut holders = self.holders();
-        if let Some(holder) = holders.get(&id) {
+        if let Some(holder) = holders.get(&id).filter(|_| !any) {
             return Err(SessionError::ClusterIdInUse { id, holder: holder.clone() });
         }
         holders.insert(id, cluster.clone());
@@ -82,6 +84,15 @@ mod tests {
 
     fn name(name: &str) -> ClusterName {
         ClusterName::new(name).expect("valid")
+    }
+
+    #[cfg(feature = "planted-defects")]
+    #[test]
+    fn duplicates_are_accepted_by_a_defect() {
+        let _planting = mesh_planted::plant_here(Defect::DuplicateClusterIdAccepted);
+        let ids = ClusterIds::new(id(1), MaxConnectedClusters::N255);
+        let _beta = ids.reserve(id(2), &name("beta")).expect("free");
+        assert!(ids.reserve(id(2), &name("gamma")).is_ok() && ids.reserve(id(1), &name("delta")).is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, ServiceKey};
 use mesh_wire::{ClusterService, Expected, Key, Layout, services_prefix};
 
@@ -58,30 +59,40 @@ impl Services {
         for entry in &listing.keys {
             if let Some((key, service)) = self.read(source, entry.key(), entry.value()) {
                 stale.remove(&key);
-                events.push(RemoteEvent::Service { cluster_id: source.cluster_id, key, service: Some(service) });
+                let revision = entry.mod_revision();
+                events.push(RemoteEvent::Service {
+                    cluster_id: source.cluster_id,
+                    key,
+                    service: Some(service),
+                    revision,
+                });
             }
         }
-        events.extend(stale.into_iter().map(|key| deletion(source.cluster_id, key)));
+        if !planted(Defect::RelistDoesNotPrune) {
+            events.extend(stale.into_iter().map(|key| deletion(source.cluster_id, key, listing.revision)));
+        }
         events
     }
 
     /// The event of one change of a watch, if it means one.
     pub(crate) fn changed(&mut self, source: &Source, change: &Change) -> Option<RemoteEvent> {
         match change {
-            Change::Put { key, value } => {
+            Change::Put { key, value, revision } => {
                 let (key, service) = self.read(source, key, value)?;
-                Some(RemoteEvent::Service { cluster_id: source.cluster_id, key, service: Some(service) })
+                let (cluster_id, revision) = (source.cluster_id, *revision);
+                Some(RemoteEvent::Service { cluster_id, key, service: Some(service), revision })
             }
-            Change::Delete { key } => {
+            Change::Delete { .. } if planted(Defect::RemoteDeletionIgnored) => None,
+            Change::Delete { key, revision } => {
                 let key = self.key(source, key)?;
-                self.known.contains(&key).then(|| deletion(source.cluster_id, key))
+                self.known.contains(&key).then(|| deletion(source.cluster_id, key, *revision))
             }
         }
     }
 
     /// The events that take everything back.
     pub(crate) fn drain(&self, cluster_id: ClusterId) -> Vec<RemoteEvent> {
-        self.known.iter().map(|key| deletion(cluster_id, key.clone())).collect()
+        self.known.iter().map(|key| deletion(cluster_id, key.clone(), 0)).collect()
     }
 
     /// Notes that the receiver got `event`.
@@ -128,8 +139,8 @@ impl Services {
     }
 }
 
-fn deletion(cluster_id: ClusterId, key: ServiceKey) -> RemoteEvent {
-    RemoteEvent::Service { cluster_id, key, service: None }
+fn deletion(cluster_id: ClusterId, key: ServiceKey, revision: i64) -> RemoteEvent {
+    RemoteEvent::Service { cluster_id, key, service: None, revision }
 }
 
 #[cfg(test)]
@@ -150,7 +161,7 @@ mod tests {
     }
 
     fn put(key: &str, value: &str) -> Change {
-        Change::Put { key: key.into(), value: value.into() }
+        Change::Put { key: key.into(), value: value.into(), revision: 7 }
     }
 
     fn report(services: &mut Services, change: &Change) -> Option<RemoteEvent> {
@@ -166,7 +177,7 @@ mod tests {
         let mut services = Services::default();
         assert!(matches!(report(&mut services, &put(KEY, VALUE)), Some(RemoteEvent::Service { service: Some(_), .. })));
         assert_eq!(services.count(), 1);
-        let delete = Change::Delete { key: KEY.into() };
+        let delete = Change::Delete { key: KEY.into(), revision: 8 };
         assert!(matches!(report(&mut services, &delete), Some(RemoteEvent::Service { service: None, .. })));
         assert_eq!(report(&mut services, &delete), None, "deleting twice says nothing new");
         assert_eq!(services.count(), 0);
@@ -187,8 +198,23 @@ mod tests {
         let mut services = Services::default();
         report(&mut services, &put(KEY, VALUE));
         let events = services.listed(&source(), &Listing { keys: Vec::new(), revision: 1 });
-        assert_eq!(events, [deletion(source().cluster_id, ServiceKey::new("default", "web"))]);
+        let web = || ServiceKey::new("default", "web");
+        assert_eq!(events, [deletion(source().cluster_id, web(), 1)]);
         assert_eq!(services.count(), 1, "known until the receiver has the deletion");
-        assert_eq!(services.drain(source().cluster_id), events);
+        assert_eq!(services.drain(source().cluster_id), [deletion(source().cluster_id, web(), 0)]);
+    }
+
+    /// How many deletions a listing without the service and a watch event tell.
+    #[cfg(feature = "planted-defects")]
+    #[test_case::test_case(None => (1, 1) ; "right")]
+    #[test_case::test_case(Some(Defect::RelistDoesNotPrune) => (0, 1) ; "listing")]
+    #[test_case::test_case(Some(Defect::RemoteDeletionIgnored) => (1, 0) ; "watch")]
+    fn deletions_are_missed_by_defects(defect: Option<Defect>) -> (usize, usize) {
+        let _planting = mesh_planted::plant_here(defect);
+        let mut services = Services::default();
+        report(&mut services, &put(KEY, VALUE));
+        let listed = services.listed(&source(), &Listing { keys: Vec::new(), revision: 1 });
+        let delete = Change::Delete { key: KEY.into(), revision: 8 };
+        (listed.len(), services.changed(&source(), &delete).iter().count())
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _, stream};
+use mesh_planted::{Defect, planted};
 use mesh_wire::{
     ClusterConfig, ClusterConfigError, EndpointSlicesExportMode, HEARTBEAT, Key, Layout, Resource, synced_prefix,
 };
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Reader, RemoteConfigStatus, RemoteEvent, services::Source};
 use crate::{
-    EtcdConfig, SessionError,
+    SessionError,
     connection::{Connection, connect},
     prefix::{Change, PrefixWatch, list},
 };
@@ -36,7 +37,7 @@ impl Reader {
     }
 
     async fn connected_session(&mut self) -> Result<std::convert::Infallible, SessionError> {
-        let config = EtcdConfig::read(&self.options.config).map_err(SessionError::Config)?;
+        let config = self.config.read().map_err(SessionError::Config)?;
         let mut connection = connect(&config).await?;
         let heartbeat = Heartbeat::start(&mut connection).await?;
         self.connected(&connection);
@@ -66,7 +67,7 @@ impl Reader {
         let key = Key::ClusterConfig(self.options.cluster.clone()).to_string();
         let mut config = ConfigWatch::start(&mut connection, key).await?;
         let source = self.accept(&config.value).await?;
-        if config.value.capabilities.synced_canaries {
+        if config.value.capabilities.synced_canaries && !planted(Defect::CanaryIgnored) {
             let prefix = synced_prefix(&source.cluster);
             let canary = Key::synced(source.layout, &source.cluster, Resource::Services).to_string();
             tokio::select! {
@@ -76,25 +77,40 @@ impl Reader {
         }
         let mut first = true;
         loop {
-            let listing = match list(&mut connection, "services", &source.prefix()).await {
-                Err(SessionError::Compacted { .. }) => continue,
-                other => other?,
+            let etcd = connection.etcd.get();
+            let seen = self.resume.filter(|(of, _)| planted(Defect::WatchStuckAfterCompaction) && Some(*of) == etcd);
+            let revision = match seen {
+                Some((_, revision)) => revision,
+                None => match self.list_services(&mut connection, &source).await {
+                    Err(SessionError::Compacted { .. }) => continue,
+                    other => other?,
+                },
             };
-            let events = self.services.listed(&source, &listing);
-            self.report(events).await?;
+            self.resume = etcd.map(|etcd| (etcd, revision));
             if std::mem::take(&mut first) {
                 self.synced().await?;
             }
-            let mut watch = PrefixWatch::start(&mut connection, "services", &source.prefix(), listing.revision).await?;
+            let mut watch = PrefixWatch::start(&mut connection, "services", &source.prefix(), revision).await?;
             let ended = tokio::select! {
                 result = self.watch_services(&source, &mut watch) => result,
                 error = config.changed() => Err(error),
             };
             match ended {
+                Err(SessionError::Compacted { .. }) if planted(Defect::WatchStuckAfterCompaction) => {
+                    return Err(config.changed().await);
+                }
                 Err(error @ SessionError::Compacted { .. }) => tracing::warn!(%error, "listing services again"),
                 other => return other,
             }
         }
+    }
+
+    /// Reports all services that there are. Returns the revision of the listing.
+    async fn list_services(&mut self, connection: &mut Connection, source: &Source) -> Result<i64, SessionError> {
+        let listing = list(connection, "services", &source.prefix()).await?;
+        let events = self.services.listed(source, &listing);
+        self.report(events).await?;
+        Ok(listing.revision)
     }
 
     async fn watch_services(
@@ -106,6 +122,9 @@ impl Reader {
             let change = watch.next().await?;
             let event = self.services.changed(source, &change);
             self.report(event).await?;
+            if let Some((_, revision)) = &mut self.resume {
+                *revision = change.revision();
+            }
         }
     }
 
@@ -123,10 +142,12 @@ impl Reader {
     /// under that one is taken back first.
     async fn accept(&mut self, config: &ClusterConfig) -> Result<Source, SessionError> {
         let ids = &self.options.ids;
-        config.validate(ids.local(), ids.limit()).map_err(|error| match error {
-            ClusterConfigError::IdIsLocal { id } => SessionError::LocalClusterId(id),
-            other => SessionError::ClusterConfigInvalid(other),
-        })?;
+        match config.validate(ids.local(), ids.limit()) {
+            Err(ClusterConfigError::IdIsLocal { .. }) if planted(Defect::DuplicateClusterIdAccepted) => {}
+            Err(ClusterConfigError::IdIsLocal { id }) => return Err(SessionError::LocalClusterId(id)),
+            Err(other) => return Err(SessionError::ClusterConfigInvalid(other)),
+            Ok(()) => {}
+        }
         let (id, capabilities) = (config.id, &config.capabilities);
         if capabilities.endpoint_slices_export_mode == EndpointSlicesExportMode::EndpointSlicesOnly {
             tracing::error!("remote cluster exports endpoint slices only, none of its backends will be used");
@@ -193,7 +214,7 @@ impl ConfigWatch {
             match tokio::time::timeout_at(deadline, watch.next()).await {
                 Err(_) => return Err(SessionError::ClusterConfigMissing),
                 Ok(change) => {
-                    if let Change::Put { key: changed, value } = change?
+                    if let Change::Put { key: changed, value, .. } = change?
                         && changed == key.as_bytes()
                     {
                         found = Some(value);
@@ -210,7 +231,7 @@ impl ConfigWatch {
     async fn changed(&mut self) -> SessionError {
         loop {
             match self.watch.next().await {
-                Ok(Change::Put { key, value }) if key == self.key.as_bytes() => match parse(&value) {
+                Ok(Change::Put { key, value, .. }) if key == self.key.as_bytes() => match parse(&value) {
                     Ok(value) if value == self.value => {}
                     Ok(_) => return SessionError::ClusterConfigChanged,
                     Err(error) => return error,
@@ -277,14 +298,14 @@ mod tests {
     async fn a_heartbeat_that_stops_is_noticed_two_minutes_after_the_last_put() {
         let start = Instant::now();
         let changes = stream::unfold(1, |count| async move {
-            let put = Change::Put { key: HEARTBEAT.into(), value: Vec::new() };
+            let put = Change::Put { key: HEARTBEAT.into(), value: Vec::new(), revision: 1 };
             let change = match count {
                 1..=3 => {
                     sleep_until(start + Duration::from_secs(60) * count).await;
                     put
                 }
                 // A deletion is no sign of life.
-                4 => Change::Delete { key: HEARTBEAT.into() },
+                4 => Change::Delete { key: HEARTBEAT.into(), revision: 1 },
                 _ => std::future::pending().await,
             };
             Some((Ok(change), count + 1))

@@ -2,6 +2,9 @@
 //!
 //! Every test starts an etcd of its own; without an `etcd` on the path the tests say so and pass.
 
+#[cfg(feature = "planted-defects")]
+mod defects;
+mod faults;
 mod server;
 
 use std::time::Duration;
@@ -49,6 +52,7 @@ fn exporter(etcd: &Etcd) -> Exporter {
         limit: LIMIT,
         config: etcd.config(),
         lease_ttl: ExporterOptions::LEASE_TTL,
+        on_written: None,
     })
 }
 

@@ -13,7 +13,9 @@ use etcd_client::{
     Certificate, Client, ConnectOptions, EventType, GetOptions, Identity, KeyValue, SortOrder, SortTarget, TlsOptions,
     WatchOptions, WatchStream,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+};
 use tempfile::TempDir;
 
 /// A slow machine with both cores busy still starts an etcd in less.
@@ -24,6 +26,7 @@ pub(crate) struct Etcd {
     folder: TempDir,
     process: Child,
     port: u16,
+    authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Etcd {
@@ -34,10 +37,10 @@ impl Etcd {
             return None;
         }
         let folder = tempfile::tempdir().expect("temporary folder");
-        write_pki(&folder);
+        let authority = write_pki(&folder);
         let port = free_port();
         let process = spawn(&folder, port).await;
-        let etcd = Self { folder, process, port };
+        let etcd = Self { folder, process, port, authority };
         etcd.write_config();
         Some(etcd)
     }
@@ -53,10 +56,26 @@ impl Etcd {
         self.process = spawn(&self.folder, self.port).await;
     }
 
+    /// Starts again without data: as another etcd, with a cluster ID of its own, at the same address.
+    pub(crate) async fn restart_empty(&mut self) {
+        fs::remove_dir_all(self.folder.path().join("data")).expect("removed");
+        self.restart().await;
+    }
+
+    /// Replaces the client's certificate by one that is valid, or that was.
+    pub(crate) fn renew_client(&self, validity: Validity) {
+        write_certificate(&self.folder, &self.authority, "client", validity);
+    }
+
     /// Starts again with the same data on another port, unknown to readers until [`Etcd::write_config`].
     pub(crate) async fn restart_elsewhere(&mut self) {
         self.port = free_port();
         self.restart().await;
+    }
+
+    /// Replaces the client configuration file by something that is none.
+    pub(crate) fn corrupt_config(&self) {
+        fs::write(self.config(), "endpoints: {").expect("written");
     }
 
     /// Path of the client configuration file.
@@ -194,24 +213,42 @@ async fn spawn(folder: &TempDir, port: u16) -> Child {
     process
 }
 
+/// Until when a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validity {
+    /// For long.
+    Valid,
+    /// Until the end of 2001.
+    Expired,
+}
+
 /// An authority, a server certificate for 127.0.0.1 and a client certificate.
-fn write_pki(folder: &TempDir) {
-    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("written");
+fn write_pki(folder: &TempDir) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("valid");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "test authority");
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("signed");
-    write("ca.crt", ca.pem());
-    for (name, usage) in
-        [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
-    {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("valid");
-        params.distinguished_name.push(DnType::CommonName, name);
-        // etcd's own gateway is a client of the server with the server's certificate.
-        params.extended_key_usages = vec![usage, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().expect("key");
-        let certificate = params.signed_by(&key, &ca).expect("signed");
-        write(&format!("{name}.crt"), certificate.pem());
-        write(&format!("{name}.key"), key.serialize_pem());
+    write(folder, "ca.crt", &ca.pem());
+    for name in ["server", "client"] {
+        write_certificate(folder, &ca, name, Validity::Valid);
     }
+    ca
+}
+
+fn write_certificate(folder: &TempDir, ca: &CertifiedIssuer<'_, KeyPair>, name: &str, validity: Validity) {
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("valid");
+    params.distinguished_name.push(DnType::CommonName, name);
+    // etcd's own gateway is a client of the server with the server's certificate.
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    if validity == Validity::Expired {
+        params.not_after = date_time_ymd(2001, 12, 31);
+    }
+    let key = KeyPair::generate().expect("key");
+    let certificate = params.signed_by(&key, ca).expect("signed");
+    write(folder, &format!("{name}.crt"), &certificate.pem());
+    write(folder, &format!("{name}.key"), &key.serialize_pem());
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) {
+    fs::write(folder.path().join(name), text).expect("written");
 }
