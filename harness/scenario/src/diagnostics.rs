@@ -10,23 +10,44 @@ use crate::Position;
 /// What kind of file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
+    /// An agent file.
+    Agent,
     /// A topology file.
     Topology,
     /// A scenario file.
     Scenario,
+    /// A file with steps for scenarios to include.
+    Steps,
+}
+
+impl FileKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Scenario, Self::Steps, Self::Topology, Self::Agent];
+
+    /// What `kind:` says in such a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "Agent",
+            Self::Topology => "Topology",
+            Self::Scenario => "Scenario",
+            Self::Steps => "Steps",
+        }
+    }
 }
 
 impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Agent => "agent",
             Self::Topology => "topology",
             Self::Scenario => "scenario",
+            Self::Steps => "steps",
         })
     }
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// The file that it is in.
     pub file: PathBuf,

@@ -9,18 +9,22 @@ use crate::{
 };
 
 /// Version of the language; the only one there is.
-const API_VERSION: &str = "meshbed.dev/v1alpha1";
+pub(crate) const API_VERSION: &str = "meshbed.dev/v1alpha1";
+
+/// The text of the file. Of a huge file only so much that the limit of the tree reader notices.
+pub(crate) fn text(file: &Path) -> std::io::Result<String> {
+    let limit = u64::try_from(TEXT_BYTES_MAX).expect("the limit is small") + 1;
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}
 
 /// The text of the file, or a finding.
 pub(crate) fn read(findings: &mut Findings, file: &Path) -> Option<String> {
-    // One byte more than allowed, so that the limit of the tree reader notices; never all of a huge file.
-    let limit = u64::try_from(TEXT_BYTES_MAX).expect("the limit is small") + 1;
-    let mut text = String::new();
-    let read = std::fs::File::open(file).and_then(|open| open.take(limit).read_to_string(&mut text));
-    match read {
-        Ok(_) => Some(text),
+    match text(file) {
+        Ok(text) => Some(text),
         Err(error) => {
-            findings.report_at(crate::Position { line: 1, column: 1 }, "", format!("cannot be read: {error}"), None);
+            findings.report_file(crate::Position { line: 1, column: 1 }, format!("cannot be read: {error}"));
             None
         }
     }
@@ -28,11 +32,7 @@ pub(crate) fn read(findings: &mut Findings, file: &Path) -> Option<String> {
 
 /// Checks `apiVersion` and `kind`.
 pub(crate) fn check(findings: &mut Findings, fields: &Fields<'_>, kind: FileKind) {
-    let kind = match kind {
-        FileKind::Topology => "Topology",
-        FileKind::Scenario => "Scenario",
-    };
-    for (key, expected) in [("apiVersion", API_VERSION), ("kind", kind)] {
+    for (key, expected) in [("apiVersion", API_VERSION), ("kind", kind.name())] {
         let Some(value) = fields.required(findings, key) else { continue };
         let Some(found) = value.text(findings) else { continue };
         if found != expected {

@@ -7,6 +7,7 @@ use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 
 use crate::{
     CLUSTERS_MAX, Cluster, Diagnostics, FIRST_NODE_HOST, FileKind, NODE_POD_PREFIX, NODES_MAX, Node, Topology, header,
+    read_links,
     topology::host,
     walk::{Cursor, Fields, Findings},
 };
@@ -44,7 +45,7 @@ fn finish(file: &Path, findings: Findings, topology: Option<Topology>) -> Result
 /// `None` only after a finding.
 fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
     let tree = findings.tree(text)?;
-    let fields = Cursor::root(&tree).fields(findings, &["apiVersion", "kind", "name", "clusters"])?;
+    let fields = Cursor::root(&tree).fields(findings, &["apiVersion", "kind", "name", "clusters", "links"])?;
     header::check(findings, &fields, FileKind::Topology);
     let name = fields.required(findings, "name").and_then(|name| name.name(findings).map(str::to_owned));
 
@@ -60,8 +61,11 @@ fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
     let drafts: Vec<Draft<'_>> = items.iter().filter_map(|item| read_cluster(findings, item)).collect();
     check_unique(findings, &drafts);
     check_overlaps(findings, &drafts);
-    let clusters = drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
-    Some(Topology { name: name?, clusters })
+    let names: Vec<ClusterName> = drafts.iter().filter_map(|draft| Some(draft.name.as_ref()?.1.clone())).collect();
+    let links = read_links::read(findings, &fields, &names);
+    let clusters: Vec<Cluster> = drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
+    read_links::check_nat(findings, &links, &clusters);
+    Some(Topology { name: name?, clusters, links: links.into_iter().map(|(_, link)| link).collect() })
 }
 
 /// A value that could be read, and where it stands.

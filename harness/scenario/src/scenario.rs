@@ -1,40 +1,62 @@
-//! What happens: probes, steps, actions and expectations.
+//! What happens: probes and steps.
 
 use std::{
-    num::NonZeroU32,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use mesh_types::ServiceKey;
-
-use crate::{Action, DeploymentKey, Diagnostics, Expect, Located, Position, Topology};
+use crate::{Conformance, Diagnostics, Language, MapLimits, Plan, Probe, Step, Topology};
 
 /// A scenario and the topology that it runs on. Valid by construction: every cluster, probe and fault that is
-/// named exists, every manifest file is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scenario {
+/// named exists, every manifest file is there. Blocks are expanded and parameters filled in.
+#[derive(Clone, Debug)]
+pub struct Scenario<L: Language> {
     pub(crate) file: PathBuf,
     pub(crate) name: String,
     pub(crate) question: String,
+    pub(crate) description: Option<String>,
     pub(crate) topology_file: PathBuf,
     pub(crate) topology: Topology,
     pub(crate) grace: Duration,
     pub(crate) deadline: Duration,
+    pub(crate) seed: Option<u64>,
+    pub(crate) maps: MapLimits,
+    pub(crate) conformance: Option<Conformance>,
+    pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) probes: Vec<Probe>,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step<L>>,
 }
 
-impl Scenario {
-    /// Reads and checks the scenario file `path` and the topology that it names.
+impl<L: Language> Scenario<L> {
+    /// Reads and checks the scenario file `path`, the topology that it names and the files that it includes.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Diagnostics> {
-        crate::read_scenario::load(path.as_ref())
+        Self::load_with(path, &BTreeMap::new())
+    }
+
+    /// The same with other values for some of its parameters.
+    pub fn load_with(path: impl AsRef<Path>, parameters: &BTreeMap<String, String>) -> Result<Self, Diagnostics> {
+        crate::read_scenario::load(path.as_ref(), parameters)
     }
 
     /// Reads and checks `text`; `file` is what findings call it, and files that it names are looked for relative
     /// to the folder of `file`.
     pub fn parse(text: &str, file: impl AsRef<Path>) -> Result<Self, Diagnostics> {
-        crate::read_scenario::parse(text, file.as_ref())
+        Self::parse_with(text, file, &BTreeMap::new())
+    }
+
+    /// The same with other values for some of its parameters.
+    pub fn parse_with(
+        text: &str,
+        file: impl AsRef<Path>,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<Self, Diagnostics> {
+        crate::read_scenario::parse(text, file.as_ref(), parameters)
+    }
+
+    /// What it does and expects, in words.
+    pub fn plan(&self) -> Plan {
+        Plan::of(self)
     }
 
     /// The file that it was read from, as it was given.
@@ -50,6 +72,11 @@ impl Scenario {
     /// The question that it answers.
     pub fn question(&self) -> &str {
         &self.question
+    }
+
+    /// More about it, for people.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
     }
 
     /// The topology's file, relative to the working directory.
@@ -72,6 +99,26 @@ impl Scenario {
         self.deadline
     }
 
+    /// What all randomness of a run comes from, when the scenario says.
+    pub fn seed(&self) -> Option<u64> {
+        self.seed
+    }
+
+    /// How long maps may be wrong; steps may say otherwise.
+    pub fn maps(&self) -> MapLimits {
+        self.maps
+    }
+
+    /// What it is as a case of the conformance suite.
+    pub fn conformance(&self) -> Option<&Conformance> {
+        self.conformance.as_ref()
+    }
+
+    /// The values of its parameters, by name.
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.parameters
+    }
+
     /// Its probes, in the order of the file.
     pub fn probes(&self) -> &[Probe] {
         &self.probes
@@ -83,44 +130,7 @@ impl Scenario {
     }
 
     /// Its steps, in order; at least one.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[Step<L>] {
         &self.steps
     }
 }
-
-/// Clients that ask a service at a steady rate: every ready pod of a deployment, in every cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Its name, unique in the scenario.
-    pub name: String,
-    /// The deployment whose pods are the clients.
-    pub from: DeploymentKey,
-    /// The service that they ask.
-    pub service: ServiceKey,
-    /// The service port that they ask.
-    pub port: u16,
-    /// Requests a second of each client.
-    pub rate: NonZeroU32,
-    /// How long a client waits for an answer.
-    pub timeout: Duration,
-    /// Where it stands in the scenario file.
-    pub position: Position,
-}
-
-/// One step: actions in order, then the mesh settles, then a steady window, then the expectations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Its name; made from its actions when the file gives none.
-    pub name: String,
-    /// Where it stands in the scenario file.
-    pub position: Position,
-    /// What to do, in order; may be empty.
-    pub actions: Vec<Located<Action>>,
-    /// Requests that each client finishes after settling before the expectations are judged.
-    pub steady_requests: u32,
-    /// What must hold; may be empty.
-    pub expectations: Vec<Located<Expect>>,
-}
-
-/// Requests of the steady window when a step does not say: one second of the default rate.
-pub const STEADY_REQUESTS_DEFAULT: u32 = 200;

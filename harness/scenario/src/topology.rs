@@ -5,13 +5,14 @@ use std::{net::Ipv4Addr, path::Path};
 use ipnet::Ipv4Net;
 use mesh_types::{ClusterId, ClusterName};
 
-use crate::Diagnostics;
+use crate::{Diagnostics, Link};
 
 /// A mesh of clusters. Valid by construction: names and IDs are unique and no two CIDRs overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     pub(crate) name: String,
     pub(crate) clusters: Vec<Cluster>,
+    pub(crate) links: Vec<Link>,
 }
 
 impl Topology {
@@ -38,6 +39,12 @@ impl Topology {
     /// The cluster called `name`.
     pub fn cluster(&self, name: &ClusterName) -> Option<&Cluster> {
         self.clusters.iter().find(|cluster| cluster.name() == name)
+    }
+
+    /// The directions between two clusters for which the file has conditions, in its order, each at most once. All
+    /// others are clear.
+    pub fn links(&self) -> &[Link] {
+        &self.links
     }
 }
 

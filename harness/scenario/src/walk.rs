@@ -4,83 +4,113 @@
 //! rest and the person at the terminal gets all findings of a file at once.
 
 use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
-    Finding, Position, suggest,
-    yaml::{self, Node, SyntaxError, Value},
+    Finding, Located, Position, suggest,
+    yaml::{self, Node, Style, SyntaxError, Value},
 };
 
 /// Longest duration anywhere in a file: nothing in a run may wait longer than this.
 const DURATION_MAX: Duration = Duration::from_secs(3600);
+/// What most often is wrong with a line with a parameter that YAML does not understand.
+const UNQUOTED: &str = "inside of `{…}` and `[…]`, YAML wants quotes: `\"${name}\"`";
+/// Findings that are told; nobody reads more at once.
+const FINDINGS_MAX: usize = 1_000;
 /// Longest name of anything that becomes part of a file name or a Kubernetes object: a DNS label.
 const NAME_LENGTH_MAX: usize = 63;
 
-/// What is wrong with one file.
+/// What is wrong with a file and with those that it includes.
 #[derive(Debug)]
-pub(crate) struct Findings {
-    file: PathBuf,
-    list: Vec<Finding>,
+pub struct Findings {
+    file: Arc<Path>,
+    list: BTreeSet<Finding>,
 }
 
 impl Findings {
     pub(crate) fn new(file: &Path) -> Self {
-        Self { file: file.to_path_buf(), list: Vec::new() }
+        Self { file: Arc::from(file), list: BTreeSet::new() }
     }
 
     /// Reports something about the value at `at`.
-    pub(crate) fn report(&mut self, at: &Cursor<'_>, message: impl Into<String>, hint: Option<String>) {
-        self.report_at(at.position(), &at.path, message, hint);
+    ///
+    /// `message` says what was found and what was expected, `hint` what to do about it.
+    pub fn report(&mut self, at: &Cursor<'_>, message: impl Into<String>, hint: Option<String>) {
+        self.report_at(at, at.position(), message, hint);
     }
 
+    /// Reports something about the value at `at` whose place is another one of the same file: that of its key.
     pub(crate) fn report_at(
         &mut self,
+        at: &Cursor<'_>,
         position: Position,
-        path: &str,
         message: impl Into<String>,
         hint: Option<String>,
     ) {
-        self.list.push(Finding {
-            file: self.file.clone(),
-            line: position.line,
-            column: position.column,
-            path: path.to_owned(),
-            message: message.into(),
-            hint,
-        });
+        self.push(&at.node.file, position, &at.path, message.into(), hint);
+    }
+
+    /// Reports something about the file as a whole.
+    pub(crate) fn report_file(&mut self, position: Position, message: impl Into<String>) {
+        let file = Arc::clone(&self.file);
+        self.push(&file, position, "", message.into(), None);
+    }
+
+    fn push(&mut self, file: &Path, position: Position, path: &str, message: String, hint: Option<String>) {
+        let (path, Position { line, column }) = (path.to_owned(), position);
+        self.add([Finding { file: file.to_path_buf(), line, column, path, message, hint }]);
     }
 
     /// The tree of `text`, or a finding.
     pub(crate) fn tree(&mut self, text: &str) -> Option<Node> {
-        match yaml::parse(text) {
+        let file = Arc::clone(&self.file);
+        self.tree_of(text, &file)
+    }
+
+    /// The tree of `text`, which is that of another file, or a finding.
+    pub(crate) fn tree_of(&mut self, text: &str, file: &Arc<Path>) -> Option<Node> {
+        match yaml::parse(text, file) {
             Ok(tree) => Some(tree),
             Err(SyntaxError { position, message }) => {
-                self.report_at(position, "", message, None);
+                let line = text.lines().nth(position.line.saturating_sub(1));
+                let hint = line.is_some_and(|line| line.contains("${")).then(|| UNQUOTED.to_owned());
+                self.push(file, position, "", message, hint);
                 None
             }
         }
+    }
+
+    /// The file that was asked for.
+    pub(crate) fn file(&self) -> &Arc<Path> {
+        &self.file
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    pub(crate) fn add(&mut self, findings: Vec<Finding>) {
-        self.list.extend(findings);
+    /// What stands once in a file is read many times when it is repeated, and told once.
+    pub(crate) fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            if self.list.len() < FINDINGS_MAX {
+                self.list.insert(finding);
+            }
+        }
     }
 
     pub(crate) fn into_list(self) -> Vec<Finding> {
-        self.list
+        self.list.into_iter().collect()
     }
 }
 
-/// A node and its path from the root of the document.
+/// A value of a file, and its path from the root of the document.
 #[derive(Clone, Debug)]
-pub(crate) struct Cursor<'a> {
-    node: &'a Node,
+pub struct Cursor<'a> {
+    pub(crate) node: &'a Node,
     pub(crate) path: String,
 }
 
@@ -89,44 +119,79 @@ impl<'a> Cursor<'a> {
         Self { node, path: String::new() }
     }
 
-    pub(crate) fn position(&self) -> Position {
+    /// Where it begins.
+    pub fn position(&self) -> Position {
         self.node.position
     }
 
+    /// The path from the root of the document, such as `steps[0].do[1]`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The file that it stands in.
+    pub fn file(&self) -> &Path {
+        &self.node.file
+    }
+
+    /// The folder that file names in it start from.
+    pub fn folder(&self) -> &Path {
+        self.node.file.parent().unwrap_or(Path::new(""))
+    }
+
+    /// `value` with the place of this one.
+    pub(crate) fn located<T>(&self, value: T) -> Located<T> {
+        Located { file: Arc::clone(&self.node.file), position: self.node.position, value }
+    }
+
+    /// The value of a key, and nothing when this is no mapping or does not have it. Reports nothing.
+    pub(crate) fn peek(&self, key: &str) -> Option<Cursor<'a>> {
+        let Value::Map(entries) = &self.node.value else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        Some(Cursor { node: &entry.value, path: self.child(key) })
+    }
+
     /// A mapping with no other keys than `known`, each at most once.
-    pub(crate) fn fields(&self, findings: &mut Findings, known: &[&str]) -> Option<Fields<'a>> {
+    pub fn fields(&self, findings: &mut Findings, known: &[&str]) -> Option<Fields<'a>> {
         let entries = self.entries(findings)?;
         for (key, (position, value)) in &entries {
             if !known.contains(&key.as_str()) {
                 let hint = suggest::hint(key, known.iter().copied(), "keys");
-                findings.report_at(*position, &value.path, format!("unknown key `{key}`"), Some(hint));
+                findings.report_at(value, *position, format!("unknown key `{key}`"), Some(hint));
             }
         }
         let values = entries.into_iter().map(|(key, (_, value))| (key, value)).collect();
-        Some(Fields { position: self.position(), path: self.path.clone(), values })
+        Some(Fields { of: self.clone(), values })
     }
 
     /// A mapping with any keys, each at most once.
-    pub(crate) fn entries(&self, findings: &mut Findings) -> Option<BTreeMap<String, (Position, Cursor<'a>)>> {
+    pub fn entries(&self, findings: &mut Findings) -> Option<BTreeMap<String, (Position, Cursor<'a>)>> {
+        let pairs = self.pairs(findings)?;
+        Some(pairs.into_iter().map(|(key, position, value)| (key, (position, value))).collect())
+    }
+
+    /// A mapping with any keys, each at most once, in the order of the file: key, its place, value.
+    pub fn pairs(&self, findings: &mut Findings) -> Option<Vec<(String, Position, Cursor<'a>)>> {
         let Value::Map(entries) = &self.node.value else {
             findings.report(self, format!("expected a mapping, found {}", self.kind()), None);
             return None;
         };
-        let mut found = BTreeMap::new();
+        let mut known = BTreeSet::new();
+        let mut found = Vec::new();
         for entry in entries {
             let value = Cursor { node: &entry.value, path: self.child(&entry.key) };
-            if found.contains_key(&entry.key) {
-                let message = format!("key `{}` is here twice", entry.key);
-                findings.report_at(entry.key_position, &value.path, message, None);
+            if known.insert(&entry.key) {
+                found.push((entry.key.clone(), entry.key_position, value));
             } else {
-                found.insert(entry.key.clone(), (entry.key_position, value));
+                let message = format!("key `{}` is here twice", entry.key);
+                findings.report_at(&value, entry.key_position, message, None);
             }
         }
         Some(found)
     }
 
     /// A mapping with exactly one key, which is one of `known`; `what` is its plural.
-    pub(crate) fn variant(&self, findings: &mut Findings, known: &[&str], what: &str) -> Option<(String, Cursor<'a>)> {
+    pub fn variant(&self, findings: &mut Findings, known: &[&str], what: &str) -> Option<(String, Cursor<'a>)> {
         let mut entries = self.entries(findings)?.into_iter();
         let (Some((key, (position, value))), None) = (entries.next(), entries.next()) else {
             let all: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
@@ -135,14 +200,14 @@ impl<'a> Cursor<'a> {
         };
         if !known.contains(&key.as_str()) {
             let hint = suggest::hint(&key, known.iter().copied(), what);
-            findings.report_at(position, &value.path, format!("unknown key `{key}`"), Some(hint));
+            findings.report_at(&value, position, format!("unknown key `{key}`"), Some(hint));
             return None;
         }
         Some((key, value))
     }
 
     /// The items of a list.
-    pub(crate) fn items(&self, findings: &mut Findings) -> Option<Vec<Cursor<'a>>> {
+    pub fn items(&self, findings: &mut Findings) -> Option<Vec<Cursor<'a>>> {
         let Value::List(items) = &self.node.value else {
             findings.report(self, format!("expected a list, found {}", self.kind()), None);
             return None;
@@ -151,10 +216,38 @@ impl<'a> Cursor<'a> {
         Some(items.iter().enumerate().map(item).collect())
     }
 
-    /// Text that is not empty. A plain scalar that YAML takes for a number, a boolean or null is none.
-    pub(crate) fn text(&self, findings: &mut Findings) -> Option<&'a str> {
+    /// The text of a scalar, whatever it is. Reports nothing.
+    pub fn scalar(&self) -> Option<&'a str> {
         match &self.node.value {
-            Value::Scalar { text, quoted } if *quoted || scalar_kind(text) == "text" => {
+            Value::Scalar { text, .. } => Some(text),
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// Whether it is a scalar and not a list or a mapping.
+    pub fn is_scalar(&self) -> bool {
+        self.scalar().is_some()
+    }
+
+    /// Whether it is a value that was left out, or `null`.
+    pub fn is_nothing(&self) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, style: Style::Plain } if is_null(text))
+    }
+
+    /// Whether it is this word.
+    pub fn is_word(&self, word: &str) -> bool {
+        self.scalar() == Some(word)
+    }
+
+    /// Whether it is a list without items.
+    pub fn is_empty_list(&self) -> bool {
+        matches!(&self.node.value, Value::List(items) if items.is_empty())
+    }
+
+    /// Text that is not empty. A plain scalar that YAML takes for a number, a boolean or null is none.
+    pub fn text(&self, findings: &mut Findings) -> Option<&'a str> {
+        match &self.node.value {
+            Value::Scalar { text, style } if *style != Style::Plain || scalar_kind(text) == "text" => {
                 if text.trim().is_empty() {
                     findings.report(self, "expected text, found nothing", None);
                     return None;
@@ -174,9 +267,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// A whole number of `min..=max`.
-    pub(crate) fn number(&self, findings: &mut Findings, min: u64, max: u64) -> Option<u64> {
+    pub fn number(&self, findings: &mut Findings, min: u64, max: u64) -> Option<u64> {
         let found = match &self.node.value {
-            Value::Scalar { text, quoted: false } => text.parse::<i128>().ok(),
+            Value::Scalar { text, style } if *style != Style::Quoted => text.parse::<i128>().ok(),
             _ => None,
         };
         let Some(found) = found else {
@@ -192,8 +285,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn boolean(&self, findings: &mut Findings) -> Option<bool> {
+        match &self.node.value {
+            Value::Scalar { text, style } if *style != Style::Quoted && text == "true" => Some(true),
+            Value::Scalar { text, style } if *style != Style::Quoted && text == "false" => Some(false),
+            _ => {
+                findings.report(self, format!("expected `true` or `false`, found {}", self.kind()), None);
+                None
+            }
+        }
+    }
+
     /// A duration with a unit, such as `100ms`, `1s` or `1m 30s`, from `min` to an hour.
-    pub(crate) fn duration(&self, findings: &mut Findings, min: Duration) -> Option<Duration> {
+    pub fn duration(&self, findings: &mut Findings, min: Duration) -> Option<Duration> {
         let Value::Scalar { text, .. } = &self.node.value else {
             findings.report(self, format!("expected a duration, found {}", self.kind()), None);
             return None;
@@ -219,7 +324,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A name: a DNS label, as Kubernetes has it for most names.
-    pub(crate) fn name(&self, findings: &mut Findings) -> Option<&'a str> {
+    pub fn name(&self, findings: &mut Findings) -> Option<&'a str> {
         let text = self.text(findings)?;
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let message = if text.chars().count() > NAME_LENGTH_MAX {
@@ -235,40 +340,40 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    fn child(&self, key: &str) -> String {
+    pub(crate) fn child(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// What the value is, with its text if it is short enough to be shown: `the number `5``, `a list`.
-    fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         match &self.node.value {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
-            Value::Scalar { text, quoted: false } if is_null(text) => "nothing".to_owned(),
-            Value::Scalar { text, quoted: true } => format!("the text `{text}`"),
-            Value::Scalar { text, quoted: false } => format!("the {} `{text}`", scalar_kind(text)),
+            Value::Scalar { text, style: Style::Plain } if is_null(text) => "nothing".to_owned(),
+            Value::Scalar { text, style: Style::Quoted } => format!("the text `{text}`"),
+            Value::Scalar { text, .. } => format!("the {} `{text}`", scalar_kind(text)),
         }
     }
 }
 
 /// The fields of a mapping.
 #[derive(Debug)]
-pub(crate) struct Fields<'a> {
-    position: Position,
-    path: String,
+pub struct Fields<'a> {
+    of: Cursor<'a>,
     values: BTreeMap<String, Cursor<'a>>,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn optional(&self, key: &str) -> Option<Cursor<'a>> {
+    /// The value of `key`.
+    pub fn optional(&self, key: &str) -> Option<Cursor<'a>> {
         self.values.get(key).cloned()
     }
 
-    /// Reports when it is missing.
-    pub(crate) fn required(&self, findings: &mut Findings, key: &str) -> Option<Cursor<'a>> {
+    /// The value of `key`; reports when it is missing.
+    pub fn required(&self, findings: &mut Findings, key: &str) -> Option<Cursor<'a>> {
         let value = self.optional(key);
         if value.is_none() {
-            findings.report_at(self.position, &self.path, format!("key `{key}` is missing"), None);
+            findings.report(&self.of, format!("key `{key}` is missing"), None);
         }
         value
     }

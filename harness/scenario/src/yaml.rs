@@ -3,6 +3,8 @@
 //! Deserializing into structs stops at the first error; a tree can be walked to the end, so that one reading finds
 //! everything that is wrong. Anchors, aliases and tags are refused: a scenario reads from top to bottom.
 
+use std::{path::Path, sync::Arc};
+
 use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
 use crate::Position;
@@ -11,24 +13,43 @@ use crate::Position;
 pub(crate) const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Nodes of the tree; the text limit allows for more only if it is nonsense such as `[[[,,,`.
 pub(crate) const TREE_NODES_MAX: usize = 50_000;
-/// Levels of the tree; the schema has 7.
+/// Levels of the tree; the schema has 8 without blocks in blocks.
 pub(crate) const TREE_DEPTH_MAX: usize = 32;
 
 /// One value and where it begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
+    pub(crate) file: Arc<Path>,
     pub(crate) position: Position,
     pub(crate) value: Value,
 }
 
+impl Node {
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self.value, Value::Map(_))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    /// A scalar as written; `quoted` ones are always text.
-    Scalar { text: String, quoted: bool },
+    /// A scalar as written.
+    Scalar { text: String, style: Style },
     /// A sequence.
     List(Vec<Node>),
     /// A mapping in the order of the file; keys may repeat.
     Map(Vec<Entry>),
+}
+
+/// How a scalar was written, which says what it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Without quotes: what YAML's core schema takes it for.
+    Plain,
+    /// With quotes: always text.
+    Quoted,
+    /// With the value of a parameter in it: whatever is expected there. Inside of `{…}` YAML wants quotes around
+    /// `${rate}`, and it can be a number all the same.
+    Filled,
 }
 
 #[derive(Clone, Debug)]
@@ -45,9 +66,9 @@ pub(crate) struct SyntaxError {
     pub(crate) message: String,
 }
 
-/// The tree of `text`, which must hold exactly one document.
-pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), nodes: 0 };
+/// The tree of `text`, which is that of `file` and must hold exactly one document.
+pub(crate) fn parse(text: &str, file: &Arc<Path>) -> Result<Node, SyntaxError> {
+    let mut reader = Reader { parser: Parser::new_from_str(text), file, nodes: 0 };
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("file has {} bytes, at most {TEXT_BYTES_MAX} are allowed", text.len());
         return Err(SyntaxError { position: Position { line: 1, column: 1 }, message });
@@ -70,6 +91,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
 
 struct Reader<'a> {
     parser: Parser<'a, serde_saphyr::granit_parser::StrInput<'a>>,
+    file: &'a Arc<Path>,
     nodes: usize,
 }
 
@@ -101,8 +123,8 @@ impl<'a> Reader<'a> {
         }
         let (value, anchor, tagged) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let quoted = style != ScalarStyle::Plain;
-                (Value::Scalar { text: text.into_owned(), quoted }, anchor, tag.is_some())
+                let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
+                (Value::Scalar { text: text.into_owned(), style }, anchor, tag.is_some())
             }
             Event::SequenceStart(_, anchor, tag) => (Value::List(self.list(depth)?), anchor, tag.is_some()),
             Event::MappingStart(_, anchor, tag) => (Value::Map(self.map(depth)?), anchor, tag.is_some()),
@@ -115,7 +137,7 @@ impl<'a> Reader<'a> {
         if tagged {
             return Err(error(&span, "tags (`!name`) are not supported"));
         }
-        Ok(Node { position: position(&span.start), value })
+        Ok(Node { file: Arc::clone(self.file), position: position(&span.start), value })
     }
 
     fn list(&mut self, depth: usize) -> Result<Vec<Node>, SyntaxError> {
@@ -167,11 +189,15 @@ mod tests {
 
     use super::*;
 
+    fn parse(text: &str) -> Result<Node, SyntaxError> {
+        super::parse(text, &Arc::from(Path::new("test.yaml")))
+    }
+
     fn outline(node: &Node) -> String {
         let place = node.position;
         match &node.value {
-            Value::Scalar { text, quoted: false } => format!("{text}@{place}"),
-            Value::Scalar { text, quoted: true } => format!("'{text}'@{place}"),
+            Value::Scalar { text, style: Style::Quoted } => format!("'{text}'@{place}"),
+            Value::Scalar { text, .. } => format!("{text}@{place}"),
             Value::List(items) => format!("[{}]@{place}", items.iter().map(outline).collect::<Vec<_>>().join(" ")),
             Value::Map(entries) => {
                 let entry = |entry: &Entry| format!("{}@{}={}", entry.key, entry.key_position, outline(&entry.value));

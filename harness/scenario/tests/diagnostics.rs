@@ -1,8 +1,11 @@
 //! Everything that is wrong with a file is told at once.
 
+mod language;
+
 use std::path::Path;
 
-use meshbed_scenario::{Scenario, Topology};
+use language::Scenario;
+use meshbed_scenario::Topology;
 use test_case::test_case;
 
 #[test]

@@ -1,0 +1,54 @@
+//! Schema of `kind: Topology`.
+
+use serde_json::Map;
+
+use super::{
+    Json, boolean, described, document, header, integer, link_conditions, list, name, object, text, without_parameters,
+};
+
+/// The JSON Schema of topology files.
+pub fn topology_schema() -> Json {
+    let mut properties = header("Topology").to_vec();
+    properties.extend([
+        ("name".to_owned(), described(name(), "What it is called; the name of the file without its ending.")),
+        ("clusters".to_owned(), described(list(cluster(), 1), "The clusters of the mesh.")),
+        (
+            "links".to_owned(),
+            described(list(link(), 0), "Links between clusters with conditions; all others are clear."),
+        ),
+    ]);
+    let required = ["apiVersion", "kind", "name", "clusters"].map(str::to_owned);
+    without_parameters(document("A topology of meshbed", object(properties, &required), Map::new()))
+}
+
+fn cluster() -> Json {
+    let node = object([("name", described(name(), "Its name, unique in the mesh."))], &["name".to_owned()]);
+    let fields = [
+        ("name", described(name(), "Its name, unique in the mesh; at most 32 characters.")),
+        ("id", described(integer(1, 255), "Its cluster ID, unique in the mesh.")),
+        ("nodeCIDR", described(text(), "Its segment: .1 is the router, .2 the control plane, nodes from .11 on.")),
+        (
+            "podCIDR",
+            described(text(), "What the nodes' pod CIDRs are cut from: the n-th node, from 1, gets the n-th /24."),
+        ),
+        ("serviceCIDR", described(text(), "What cluster IPs are allocated from; a /28 or larger.")),
+        ("nodes", described(list(node, 1), "Its nodes.")),
+    ];
+    let required = fields.each_ref().map(|(key, _)| (*key).to_owned());
+    described(object(fields, &required), "One Kubernetes cluster. No two CIDRs of a mesh may overlap.")
+}
+
+fn link() -> Json {
+    let pair = serde_json::json!({ "type": "array", "items": text(), "minItems": 2, "maxItems": 2 });
+    let mut fields = vec![
+        ("from", described(text(), "The cluster where packets come from.")),
+        ("to", described(text(), "The cluster where they go to.")),
+        ("both", described(boolean(), "The other direction gets the same conditions.")),
+        ("between", described(pair, "Two clusters: both directions between them, instead of `from` and `to`.")),
+    ];
+    fields.extend(link_conditions());
+    let mut link = object(fields, &[]);
+    let required = |keys: &[&str]| serde_json::json!({ "required": keys });
+    link["anyOf"] = vec![required(&["from", "to"]), required(&["between"])].into();
+    described(link, "Conditions of one direction between two clusters, or of both.")
+}
