@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Micros, Request};
+use crate::{MapDifference, Micros, Request};
 
 /// Number of a fault within a run, from 0.
 pub type FaultId = u32;
@@ -28,6 +28,9 @@ pub enum Event {
         step: usize,
         /// Its name in the scenario file.
         name: String,
+        /// Where it stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<SourcePlace>,
     },
     /// All actions of the step are done and the mesh has settled; requests sent from now on are *steady*.
     StepSettled {
@@ -56,6 +59,9 @@ pub enum Event {
     FaultInjected {
         /// Its number.
         fault: FaultId,
+        /// Its name in the scenario, or what a person called it.
+        #[serde(default)]
+        name: String,
         /// Kind, such as `pod-kill`.
         kind: String,
         /// What it hits, such as `alpha: 2 pods of rebel-base`.
@@ -74,6 +80,9 @@ pub enum Event {
     FaultHealed {
         /// Its number.
         fault: FaultId,
+        /// What showed that everything is as it was before; empty when nothing needed to be shown.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        witness: String,
     },
     /// A request of a probe ended.
     Request(Request),
@@ -99,8 +108,35 @@ pub enum Event {
         cluster: String,
         /// Node.
         node: String,
-        /// One line a difference, naming service and backend.
-        differences: Vec<String>,
+        /// What is different.
+        differences: Vec<MapDifference>,
+    },
+    /// An entry of a node's maps that was wrong or missing is right again, or the run ended with it.
+    MapEntryAged {
+        /// Cluster.
+        cluster: String,
+        /// Node.
+        node: String,
+        /// What was different.
+        difference: MapDifference,
+        /// Since when it was wrong although the node could know better.
+        since: Micros,
+        /// It was still wrong when the run ended.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        to_the_end: bool,
+    },
+    /// A change of a service reached a place on its way from the Kubernetes API to the maps.
+    Hop(Hop),
+    /// A process of the mesh wrote to its log.
+    Log {
+        /// The process, such as `agent-alpha-1`.
+        process: String,
+        /// Its cluster.
+        cluster: String,
+        /// `error`, `warn`, `info`, `debug` or, when the line does not say, empty.
+        level: String,
+        /// The line, without colour codes.
+        text: String,
     },
     /// An answer or error that the oracle does not allow.
     Violation {
@@ -115,6 +151,9 @@ pub enum Event {
         step: usize,
         /// What was expected, in the scenario's words.
         expectation: String,
+        /// Where it stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<SourcePlace>,
         /// Empty when it held; else one sentence a finding, naming node, service and backend where it can.
         findings: Vec<String>,
     },
@@ -163,6 +202,79 @@ pub struct RunInfo {
     pub grace_us: u64,
     /// Names of the steps, in order.
     pub steps: Vec<String>,
+    /// Name of the agent under test, by cluster when they differ.
+    #[serde(default)]
+    pub agent: String,
+    /// Every random choice of the run comes from it.
+    #[serde(default)]
+    pub seed: u64,
+    /// Number of this run among the repeats of one command, from 0.
+    #[serde(default)]
+    pub repeat: u32,
+    /// The command that runs the same again.
+    #[serde(default)]
+    pub reproduce: String,
+    /// Links with conditions that the topology asks for, in words, such as `alpha -> beta: delay 40ms`.
+    #[serde(default)]
+    pub links: Vec<String>,
+}
+
+/// A place in a file of the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePlace {
+    /// The file, as it was given.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+/// A change of a service reached a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The cluster whose API had the change.
+    pub origin: String,
+    /// The service, as `namespace/name`.
+    pub service: String,
+    /// Number of the change within the run, from 0: all hops of one change have it.
+    pub change: u64,
+    /// What it reached.
+    pub stage: HopStage,
+    /// Where: the cluster.
+    pub cluster: String,
+    /// Where: the node, for agents and maps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// Places that a change passes, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HopStage {
+    /// The Kubernetes API had committed it, as the harness's own watch saw it.
+    Api,
+    /// The exporter had it from the API, as its trace says.
+    Exporter,
+    /// The cluster's etcd had committed it, as the harness's own watch of etcd saw it.
+    Etcd,
+    /// A node's agent had it, as its trace says.
+    Agent,
+    /// A node's maps showed it, as the harness read them.
+    Map,
+}
+
+impl HopStage {
+    /// The word used in tables and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Exporter => "exporter",
+            Self::Etcd => "etcd",
+            Self::Agent => "agent",
+            Self::Map => "map",
+        }
+    }
 }
 
 /// What the load-balancing maps of one node hold, by meaning: no IDs, no slot order.
@@ -170,6 +282,10 @@ pub struct RunInfo {
 pub struct MapState {
     /// By frontend, such as `10.101.0.10:80/TCP`.
     pub frontends: BTreeMap<String, MapFrontend>,
+    /// What is wrong with the maps whatever the services are, one sentence each: a slot that leads to no backend, a backend
+    /// that no slot leads to, a reverse NAT entry that is missing or has another address. Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defects: Vec<String>,
 }
 
 /// One frontend in a node's maps.
@@ -232,6 +348,12 @@ pub struct Stopwatch {
     pub first_answer_after: Option<Micros>,
     /// Requests that failed because of it.
     pub requests_lost: u64,
+    /// When the first map of another node than those hit changed: the mesh had noticed.
+    #[serde(default)]
+    pub detected: Option<Micros>,
+    /// When the last request failed because of it.
+    #[serde(default)]
+    pub last_error: Option<Micros>,
     /// When the last node's maps agreed with the oracle again.
     pub last_map_right: Option<Micros>,
     /// The node that was last, as `cluster/node`.

@@ -5,11 +5,15 @@
 //! caller's reader and writer.
 
 mod event;
+mod map_difference;
 mod record;
 mod request;
 mod time;
 
-pub use event::{Event, FaultId, MapFrontend, MapState, RunInfo, StepOutcome, Stopwatch, Verdict};
+pub use event::{
+    Event, FaultId, Hop, HopStage, MapFrontend, MapState, RunInfo, SourcePlace, StepOutcome, Stopwatch, Verdict,
+};
+pub use map_difference::{DifferenceKind, MapDifference};
 pub use record::{RecordError, RunRecord, Stamped, VERSION};
 pub use request::{Answer, ErrorKind, Outcome, Request};
 pub use time::Micros;

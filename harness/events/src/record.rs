@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Event, Micros};
 
 /// Version of the record's format. It counts up when the meaning of an event changes; an older program refuses a
-/// newer record, a newer one reads every older one that this table lists: 1.
-pub const VERSION: u32 = 1;
+/// newer record, and older ones are refused too when their events can no longer be read: version 1 is.
+pub const VERSION: u32 = 2;
 
 /// An event and when it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,6 +140,6 @@ mod tests {
     #[test]
     fn a_newer_record_is_refused() {
         let error = RunRecord::read(&b"{\"meshbed_record\":999}\n"[..]).expect_err("version 999");
-        assert_eq!(error.to_string(), "record has version 999, this program reads up to 1");
+        assert_eq!(error.to_string(), "record has version 999, this program reads up to 2");
     }
 }

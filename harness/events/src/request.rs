@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Micros;
 
-/// One request on a fresh connection.
+/// One request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Cluster of the client.
     pub cluster: String,
     /// Name of the client pod.
     pub client: String,
+    /// Node of the client pod.
+    #[serde(default)]
+    pub node: String,
     /// Service asked, as `namespace/name`.
     pub service: String,
     /// Counts up from 0 for each client.
@@ -19,6 +22,9 @@ pub struct Request {
     pub sent: Micros,
     /// When the answer was complete or the error was known.
     pub done: Micros,
+    /// When the connection was opened that it was sent on; `None` for a connection of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Micros>,
     /// What came of it.
     pub outcome: Outcome,
 }

@@ -1,6 +1,6 @@
 //! What the oracle takes from Kubernetes objects, and nothing else of them.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use mesh_types::{Affinity, Protocol, ServiceKey};
 use serde_json::Value;
@@ -15,15 +15,18 @@ pub struct ObjectError {
     pub object: String,
 }
 
-/// What the merge needs of a Service.
+/// What merge and export need of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceFacts {
     /// `None` for headless and external-name services, which have no frontend.
     pub(crate) cluster_ip: Option<Ipv4Addr>,
+    /// `false` for external-name services, whatever their annotations say: they are names, Cilium ignores them.
     pub(crate) ports: Vec<PortFacts>,
     pub(crate) global: bool,
     pub(crate) shared: bool,
     pub(crate) affinity: Affinity,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) selector: BTreeMap<String, String>,
 }
 
 /// A port of a Service (the number clients use) or of an EndpointSlice (the number of the target).
@@ -35,7 +38,7 @@ pub(crate) struct PortFacts {
     pub(crate) protocol: Protocol,
 }
 
-/// What the merge needs of an EndpointSlice.
+/// What merge and export need of an EndpointSlice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SliceFacts {
     pub(crate) endpoints: Vec<EndpointFacts>,
@@ -49,6 +52,12 @@ pub(crate) struct EndpointFacts {
     pub(crate) ready: bool,
     pub(crate) serving: bool,
     pub(crate) terminating: bool,
+    /// The node that it runs on.
+    pub(crate) node: Option<String>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) zone: Option<String>,
+    /// Zones that it should be used from.
+    pub(crate) hints: Vec<String>,
 }
 
 /// Label of a slice that names its service.
@@ -81,7 +90,8 @@ pub(crate) fn owner(slice: &Value) -> Result<Option<ServiceKey>, ObjectError> {
 impl ServiceFacts {
     /// Reads a Service.
     pub(crate) fn read(service: &Value) -> Result<Self, ObjectError> {
-        let global = annotation(service, GLOBAL).is_some_and(is_true);
+        let external = service.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName");
+        let global = !external && annotation(service, GLOBAL).is_some_and(is_true);
         let shared = annotation(service, SHARED).is_none_or(is_true);
         let affinity = match annotation(service, AFFINITY).map(str::to_lowercase).as_deref() {
             Some("local") => Affinity::Local,
@@ -89,11 +99,13 @@ impl ServiceFacts {
             _ => Affinity::None,
         };
         Ok(Self {
-            cluster_ip: cluster_ip(service),
+            cluster_ip: if external { None } else { cluster_ip(service) },
             ports: ports(service, service.pointer("/spec/ports"))?,
             global,
             shared: global && shared,
             affinity: if global { affinity } else { Affinity::None },
+            labels: texts(service.pointer("/metadata/labels")),
+            selector: texts(service.pointer("/spec/selector")),
         })
     }
 }
@@ -121,7 +133,22 @@ fn read_endpoint(slice: &Value, endpoint: &Value) -> Result<EndpointFacts, Objec
         ready,
         serving: condition("serving").unwrap_or(ready),
         terminating: condition("terminating").unwrap_or(false),
+        node: text(endpoint, "/nodeName"),
+        hostname: text(endpoint, "/hostname"),
+        zone: text(endpoint, "/zone"),
+        hints: list(endpoint.pointer("/hints/forZones")).iter().filter_map(|hint| text(hint, "/name")).collect(),
     })
+}
+
+/// The text at `pointer`, unless there is none or it is empty.
+fn text(object: &Value, pointer: &str) -> Option<String> {
+    object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// An object of texts, such as labels.
+fn texts(object: Option<&Value>) -> BTreeMap<String, String> {
+    let entries = object.and_then(Value::as_object).into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 fn annotation<'a>(object: &'a Value, names: [&str; 2]) -> Option<&'a str> {

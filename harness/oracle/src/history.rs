@@ -50,6 +50,25 @@ impl<T: Clone + PartialEq> Timeline<T> {
         later.checked_sub(1).map_or(&self.before, |index| &self.changes[index].1)
     }
 
+    /// The values in force at some moment from `since` to `at`, newest first, without repetitions.
+    pub(crate) fn versions(&self, since: Micros, at: Micros) -> Vec<&T> {
+        let first = self.changes.partition_point(|(time, _)| *time <= since);
+        let last = self.changes.partition_point(|(time, _)| *time <= at).max(first);
+        let before = first.checked_sub(1).map_or(&self.before, |index| &self.changes[index].1);
+        let mut versions: Vec<&T> = Vec::new();
+        for version in self.changes[first..last].iter().rev().map(|(_, version)| version).chain([before]) {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        versions
+    }
+
+    /// How many changes there were up to `at` (included).
+    pub(crate) fn changes_until(&self, at: Micros) -> usize {
+        self.changes.partition_point(|(time, _)| *time <= at)
+    }
+
     /// Times of the changes after `start` and up to `end` (included).
     pub(crate) fn times(&self, start: Micros, end: Micros) -> impl Iterator<Item = Micros> {
         let first = self.changes.partition_point(|(time, _)| *time <= start);
@@ -87,6 +106,15 @@ mod tests {
     #[test_case(30, 99 => Vec::<u64>::new() ; "nothing any more")]
     fn times_between(start: u64, end: u64) -> Vec<u64> {
         steps().times(Micros(start), Micros(end)).map(|at| at.0).collect()
+    }
+
+    #[test_case(0, 5 => vec![0] ; "nothing happened")]
+    #[test_case(10, 10 => vec![1] ; "one moment has one value")]
+    #[test_case(9, 20 => vec![2, 1, 0] ; "newest first, the one before included")]
+    #[test_case(15, 99 => vec![3, 2, 1] ; "up to now")]
+    #[test_case(25, 15 => vec![2] ; "never nothing")]
+    fn versions_between(since: u64, at: u64) -> Vec<u32> {
+        steps().versions(Micros(since), Micros(at)).into_iter().copied().collect()
     }
 
     #[test]

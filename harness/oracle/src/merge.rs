@@ -45,6 +45,8 @@ pub(crate) struct Selection {
     pub(crate) inactive: BTreeSet<AllowedBackend>,
     /// Those that may stay in the maps without being selected: they neither serve nor will again.
     pub(crate) tolerated: BTreeSet<AllowedBackend>,
+    /// Where each of them runs, when its slice says.
+    pub(crate) nodes: BTreeMap<AllowedBackend, String>,
 }
 
 /// What a backend can do. Better ones first.
@@ -63,6 +65,7 @@ struct Candidate {
     fitness: Fitness,
     /// Names of the ports behind its address; empty when all are unnamed.
     port_names: BTreeSet<String>,
+    node: Option<String>,
 }
 
 /// The backends of the frontend `port` of the service for clients of `cluster`. `None` when that cluster has no such
@@ -125,6 +128,7 @@ fn candidates(
                         backend: AllowedBackend { cluster: cluster.clone(), address },
                         fitness,
                         port_names: BTreeSet::new(),
+                        node: endpoint.node.clone(),
                     });
                     candidate.fitness = candidate.fitness.min(fitness);
                     if !port.name.is_empty() {
@@ -172,6 +176,9 @@ fn split(chosen: Vec<Candidate>) -> Selection {
     };
     let mut selection = Selection::default();
     for candidate in chosen {
+        if let Some(node) = candidate.node {
+            selection.nodes.insert(candidate.backend.clone(), node);
+        }
         let side = match candidate.fitness {
             fitness if fitness == best => &mut selection.active,
             Fitness::TerminatingNotServing => &mut selection.tolerated,

@@ -31,10 +31,12 @@ fn history() -> Oracle {
 fn judge(oracle: &Oracle, sent: u64, done: u64, outcome: Outcome) -> &'static str {
     let asked = Asked {
         cluster: cluster("alpha"),
+        node: "alpha-1".to_owned(),
         service: rebel_base(),
         port: 80,
         sent: Micros(sent),
         done: Micros(done),
+        opened: None,
         outcome,
     };
     match oracle.judge(&asked) {
@@ -122,10 +124,12 @@ fn observation_lag(done: u64) -> &'static str {
 fn sentences() {
     let asked = |sent: u64, outcome| Asked {
         cluster: cluster("alpha"),
+        node: "alpha-1".to_owned(),
         service: rebel_base(),
         port: 80,
         sent: Micros(sent),
         done: Micros(sent + 10),
+        opened: None,
         outcome,
     };
     let stale = Outcome::Answered { ip: Ipv4Addr::new(10, 2, 1, 1), cluster: cluster("beta") };
@@ -145,10 +149,10 @@ fn sentences() {
         })
         .collect();
     insta::assert_snapshot!(text.join("\n"), @"
-    service default/rebel-base:80 asked from alpha at 0.003500 s: 10.2.1.1 of beta answered; allowed since 0.003400 s: nobody
-    service default/rebel-base:80 asked from alpha at 0.004500 s: 10.2.1.1 of beta answered; allowed since 0.004400 s: 10.1.1.1:8080/TCP of alpha
-    service default/rebel-base:80 asked from alpha at 0.004500 s: a request failed (unreachable); allowed since 0.004400 s: 10.1.1.1:8080/TCP of alpha
-    service default/rebel-base:80 asked from alpha at 0.004500 s: a client got no answer and no error in time; allowed since 0.004400 s: 10.1.1.1:8080/TCP of alpha
+    service default/rebel-base:80 asked from alpha/alpha-1 at 0.003500 s: 10.2.1.1 of beta answered; allowed since 0.003400 s: nobody
+    service default/rebel-base:80 asked from alpha/alpha-1 at 0.004500 s: 10.2.1.1 of beta answered; allowed since 0.004400 s: 10.1.1.1:8080/TCP of alpha
+    service default/rebel-base:80 asked from alpha/alpha-1 at 0.004500 s: a request failed (unreachable); allowed since 0.004400 s: 10.1.1.1:8080/TCP of alpha
+    service default/rebel-base:80 asked from alpha/alpha-1 at 0.004500 s: a client got no answer and no error in time; allowed since 0.004400 s: 10.1.1.1:8080/TCP of alpha
     excused: 10.1.1.1:8080/TCP of alpha was dead and still listed
     ");
 }

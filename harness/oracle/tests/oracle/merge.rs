@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::mesh::{
     Annotations, allowed, cluster, not_ready, oracle, ready, service, service_with_ports, slice, slice_with_ports,
-    tell, terminating, terminating_not_serving,
+    tell, terminating, terminating_not_serving, truth,
 };
-use meshbed_events::{MapFrontend, MapState, Micros};
+use meshbed_events::Micros;
 use meshbed_oracle::Oracle;
 use serde_json::{Value, json};
 use test_case::test_case;
@@ -79,7 +79,7 @@ fn conditions(conditions: &Value) -> (bool, bool) {
 fn without_an_own_service_there_is_no_frontend() {
     let oracle = world(&[("beta", service(GLOBAL)), ("beta", slice(&[ready("10.2.1.1")]))]);
     assert_eq!(allowed(&oracle, 0, "alpha"), Vec::<String>::new());
-    assert_eq!(oracle.truth(&cluster("alpha")).frontends.len(), 0);
+    assert_eq!(truth(&oracle, "alpha").len(), 0);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_headless_service_has_no_frontend_and_still_exports() {
     headless["spec"]["clusterIP"] = json!("None");
     headless["spec"]["clusterIPs"] = json!(["None"]);
     let oracle = world(&[("alpha", service(GLOBAL)), ("beta", headless), ("beta", slice(&[ready("10.2.1.1")]))]);
-    assert_eq!(oracle.truth(&cluster("beta")).frontends.len(), 0);
+    assert_eq!(truth(&oracle, "beta").len(), 0);
     assert_eq!(allowed(&oracle, 0, "alpha"), ["10.2.1.1 beta"]);
 }
 
@@ -145,9 +145,8 @@ fn truth_names_frontends_and_both_kinds_of_backends() {
         ("beta", service(GLOBAL)),
         ("beta", slice(&[ready("10.2.1.1"), terminating("10.2.1.2")])),
     ]);
-    let truth = oracle.truth(&cluster("alpha"));
+    let truth = truth(&oracle, "alpha");
     let lines: Vec<String> = truth
-        .frontends
         .iter()
         .map(|(address, truth)| {
             let text = |side: &std::collections::BTreeSet<mesh_types::BackendAddress>| {
@@ -164,46 +163,52 @@ fn truth_names_frontends_and_both_kinds_of_backends() {
 }
 
 #[test]
-fn differences_name_service_and_backend() {
+fn an_external_name_is_no_service_of_ours() {
+    let mut alias = service(GLOBAL);
+    alias["spec"]["type"] = json!("ExternalName");
     let oracle = world(&[
         ("alpha", service(GLOBAL)),
+        ("beta", alias),
         ("alpha", slice(&[ready("10.1.1.1")])),
-        ("beta", service(GLOBAL)),
         ("beta", slice(&[ready("10.2.1.1")])),
     ]);
-    let truth = oracle.truth(&cluster("alpha"));
-    let state = |frontends: &[(&str, &[&str])]| MapState {
-        frontends: frontends
-            .iter()
-            .map(|(address, active)| {
-                let active = active.iter().map(ToString::to_string).collect();
-                ((*address).to_owned(), MapFrontend { active, inactive: Vec::new() })
-            })
-            .collect(),
-    };
-    let right = state(&[("10.101.0.10:80/TCP", &["10.1.1.1:8080/TCP", "10.2.1.1:8080/TCP"])]);
-    assert_eq!(truth.differences(&right), Vec::<String>::new());
-    let wrong =
-        state(&[("10.101.0.10:80/TCP", &["10.1.1.1:8080/TCP", "10.1.1.7:8080/TCP"]), ("10.101.0.99:80/TCP", &[])]);
-    insta::assert_snapshot!(truth.differences(&wrong).join("\n"), @"
-    service default/rebel-base (10.101.0.10:80/TCP): active backend 10.2.1.1:8080/TCP of beta is missing
-    service default/rebel-base (10.101.0.10:80/TCP): active backend 10.1.1.7:8080/TCP should not be there
-    frontend 10.101.0.99:80/TCP belongs to no service
-    ");
-    insta::assert_snapshot!(
-        truth.differences(&MapState::default()).join("\n"),
-        @"service default/rebel-base (10.101.0.10:80/TCP): frontend is missing"
-    );
+    assert_eq!(allowed(&oracle, 0, "alpha"), ["10.1.1.1 alpha"], "it is not exported");
+    assert_eq!(allowed(&oracle, 0, "beta"), Vec::<String>::new(), "it has no frontend");
 }
 
-/// A backend that terminates without serving may keep its slot or not; it may not be selectable.
-#[test_case(&[], &[] => 0 ; "gone")]
-#[test_case(&[], &["10.1.1.3:8080/TCP"] => 0 ; "kept")]
-#[test_case(&["10.1.1.3:8080/TCP"], &[] => 1 ; "selectable")]
-fn terminating_and_not_serving(active: &[&str], inactive: &[&str]) -> usize {
-    let oracle = world(&[("alpha", service(&[])), ("alpha", slice(&[terminating_not_serving("10.1.1.3")]))]);
-    let texts = |side: &[&str]| side.iter().map(ToString::to_string).collect();
-    let frontend = MapFrontend { active: texts(active), inactive: texts(inactive) };
-    let state = MapState { frontends: [("10.101.0.10:80/TCP".to_owned(), frontend)].into() };
-    oracle.truth(&cluster("alpha")).differences(&state).len()
+/// What must not matter: who may answer is the same with and without.
+#[test_case(&|service| service["spec"]["sessionAffinity"] = json!("ClientIP") ; "affinity of clients")]
+#[test_case(&|service| service["spec"]["type"] = json!("NodePort") ; "node ports")]
+#[test_case(&|service| service["metadata"]["annotations"]["service.cilium.io/global-sync-endpoint-slices"] = json!("true") ; "mirrored slices")]
+#[test_case(&|service| service["spec"]["clusterIPs"] = json!(["fd00::1", "10.101.0.10"]) ; "two families")]
+#[test_case(&|service| service["spec"]["selector"] = json!({"other": "pods"}) ; "selectors")]
+fn of_no_consequence(change: &dyn Fn(&mut Value)) {
+    let mut changed = service(GLOBAL);
+    change(&mut changed);
+    let asked = |service: &Value| {
+        let oracle = world(&[
+            ("alpha", service.clone()),
+            ("beta", service.clone()),
+            ("alpha", slice(&[ready("10.1.1.1")])),
+            ("beta", slice(&[ready("10.2.1.1")])),
+        ]);
+        (allowed(&oracle, 0, "alpha"), truth(&oracle, "alpha"))
+    };
+    assert_eq!(asked(&changed), asked(&service(GLOBAL)));
+}
+
+/// A terminating backend at home does not hold traffic there, a ready one does; one that is not ready never counts.
+#[test_case(&[ready("10.1.1.1")] => vec!["10.1.1.1 alpha"] ; "ready")]
+#[test_case(&[terminating("10.1.1.1")] => vec!["10.2.1.1 beta"] ; "terminating")]
+#[test_case(&[not_ready("10.1.1.1")] => vec!["10.2.1.1 beta"] ; "not ready")]
+#[test_case(&[not_ready("10.1.1.1"), terminating("10.1.1.2"), ready("10.1.1.3")] => vec!["10.1.1.3 alpha"] ; "one of three")]
+fn affinity_looks_at_ready_backends(local: &[Value]) -> Vec<String> {
+    let affinity = [GLOBAL[0], ("service.cilium.io/affinity", "local")];
+    let oracle = world(&[
+        ("alpha", service(&affinity)),
+        ("beta", service(GLOBAL)),
+        ("alpha", slice(local)),
+        ("beta", slice(&[ready("10.2.1.1")])),
+    ]);
+    allowed(&oracle, 0, "alpha")
 }

@@ -1,10 +1,10 @@
 //! Kubernetes objects of a mesh of two clusters, as an API server sends them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use mesh_types::{ClusterName, ServiceKey};
-use meshbed_events::Micros;
-use meshbed_oracle::{AllowedBackend, Oracle};
+use mesh_types::{ClusterName, FrontendAddress, ServiceKey};
+use meshbed_events::{MapDifference, MapFrontend, MapState, Micros};
+use meshbed_oracle::{Acceptable, AllowedBackend, FrontendChoice, FrontendTruth, Oracle};
 use serde_json::{Value, json};
 
 /// Annotations as key and value.
@@ -19,7 +19,8 @@ pub(crate) fn rebel_base() -> ServiceKey {
 }
 
 pub(crate) fn oracle(grace: Duration) -> Oracle {
-    Oracle::new([cluster("alpha"), cluster("beta")], grace).with_observation_lag(Duration::ZERO)
+    let topology = ["alpha", "beta"].map(|name| (cluster(name), vec![format!("{name}-1"), format!("{name}-2")]));
+    Oracle::new(topology, grace).with_observation_lag(Duration::ZERO)
 }
 
 /// Service `default/rebel-base`, port 80 without a name.
@@ -84,4 +85,29 @@ pub(crate) fn tell(oracle: &mut Oracle, at: u64, name: &str, object: &Value) {
 pub(crate) fn allowed(oracle: &Oracle, at: u64, name: &str) -> Vec<String> {
     let allowed = oracle.allowed(Micros(at), &cluster(name), &rebel_base(), 80);
     allowed.iter().map(|AllowedBackend { cluster, address }| format!("{} {cluster}", address.ip)).collect()
+}
+
+/// What the newest truth of the first node of `name` says when there is just one possibility.
+pub(crate) fn truth(oracle: &Oracle, name: &str) -> BTreeMap<FrontendAddress, FrontendTruth> {
+    let truth = oracle.truth(&cluster(name), &format!("{name}-1"));
+    let only = |(address, choice): (&FrontendAddress, &Arc<FrontendChoice>)| match &choice.acceptable {
+        Acceptable::OneOf(truths) if truths.len() == 1 && !choice.may_be_absent => (*address, truths[0].clone()),
+        other => panic!("more than one possibility: {other:?}"),
+    };
+    truth.frontends.iter().map(only).collect()
+}
+
+/// Maps that hold these frontends with their active and inactive backends.
+pub(crate) fn maps(frontends: &[(&str, &[&str], &[&str])]) -> MapState {
+    let texts = |side: &[&str]| side.iter().map(ToString::to_string).collect();
+    let frontend = |(address, active, inactive): &(&str, &[&str], &[&str])| {
+        ((*address).to_owned(), MapFrontend { active: texts(active), inactive: texts(inactive) })
+    };
+    MapState { frontends: frontends.iter().map(frontend).collect(), ..MapState::default() }
+}
+
+/// Kind and sentence of each difference, one a line.
+pub(crate) fn lines(differences: &[MapDifference]) -> String {
+    let line = |difference: &MapDifference| format!("{:?}: {difference}", difference.kind);
+    differences.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use mesh_types::BackendAddress;
 use serde_json::{Value, json};
 
-use crate::mesh::{cluster, oracle, tell};
+use crate::mesh::{oracle, tell, truth};
 
 /// The objects of a recorded Kubernetes list.
 fn objects(name: &str) -> Vec<Value> {
@@ -49,7 +49,7 @@ fn the_maps_of_a_real_agent() {
 
     let mut rows = BTreeSet::new();
     let mut inactive = Vec::new();
-    for (address, frontend) in oracle.truth(&cluster("alpha")).frontends {
+    for (address, frontend) in truth(&oracle, "alpha") {
         let text = |backend: &BackendAddress| (address.to_string(), backend.to_string());
         rows.extend(frontend.active.iter().chain(&frontend.inactive).map(text));
         inactive.extend(frontend.inactive.iter().map(text));
