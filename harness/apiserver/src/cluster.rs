@@ -3,14 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::controllers::Controllers;
+use crate::json;
 use crate::kinds::Kind;
 use crate::network::Network;
 use crate::options::Options;
-use crate::registry::{self, WriteOptions};
-use crate::store::{Entropy, State};
+use crate::registry::{self, Part, WriteOptions};
+use crate::store::{Entropy, Journal, JournalError, Key, State};
 
 /// One emulated cluster.
 ///
@@ -19,22 +23,50 @@ use crate::store::{Entropy, State};
 /// the kubelet has its answer.
 pub(crate) struct Cluster {
     inner: Mutex<Inner>,
+    /// Tells whoever keeps the time that there is something to be done earlier.
+    wake: Notify,
+    failed: CancellationToken,
 }
 
 struct Inner {
     state: State,
     controllers: Controllers,
+    /// When whoever keeps the time looks next.
+    armed: Option<Instant>,
+    /// Why changes can no longer be kept, until somebody has asked.
+    failure: Option<JournalError>,
+}
+
+/// A cluster cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    /// The service range has no room for the service `kubernetes`.
+    #[error("the service range is too small")]
+    ServiceRange,
+    /// What was kept cannot be read, or nothing be kept.
+    #[error("the data folder cannot be used")]
+    Journal(#[source] JournalError),
 }
 
 impl Cluster {
-    /// A cluster with what every cluster has: namespaces, and the service `kubernetes` that leads to `address`.
-    /// None when the service range has no room for it.
-    pub(crate) fn new(options: &Options, address: SocketAddr) -> Option<Self> {
-        let network = Network::new(options.service_cidr, options.pod_cidr)?;
-        let state = State::new(options.limits, Entropy::new(options.seed), network);
-        let cluster = Self { inner: Mutex::new(Inner { state, controllers: Controllers::default() }) };
+    /// A cluster as it was left, with what every cluster has: namespaces, and the service `kubernetes` that leads to
+    /// `address`.
+    pub(crate) fn new(options: &Options, address: SocketAddr) -> Result<Self, ClusterError> {
+        let network = Network::new(options.service_cidr, options.pod_cidr).ok_or(ClusterError::ServiceRange)?;
+        let mut state = State::new(options.limits, Entropy::new(options.seed), network);
+        let mut controllers = Controllers::new(options.node_monitor_grace_period);
+        if let Some(directory) = &options.data_dir {
+            let (journal, restored) = Journal::open(directory).map_err(ClusterError::Journal)?;
+            state.restore(journal, restored);
+            controllers.resume(&state, Instant::now());
+        }
+        let inner = Mutex::new(Inner { state, controllers, armed: None, failure: None });
+        let cluster = Self { inner, wake: Notify::new(), failed: CancellationToken::new() };
         cluster.write(|state| furnish(state, address));
-        Some(cluster)
+        match cluster.failure() {
+            Some(error) => Err(ClusterError::Journal(error)),
+            None => Ok(cluster),
+        }
     }
 
     /// Looks at the newest revision.
@@ -42,11 +74,52 @@ impl Cluster {
         look(&self.lock().state)
     }
 
-    /// Makes changes, and lets the controllers react to them.
+    /// Makes changes, lets the controllers react to them, and keeps it all.
     pub(crate) fn write<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let inner = &mut *self.lock();
-        let result = change(&mut inner.state);
-        inner.controllers.react(&mut inner.state);
+        self.act(|inner, _| change(&mut inner.state))
+    }
+
+    /// Does what time alone asks for, as long as it is polled.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let next = {
+                let mut inner = self.lock();
+                inner.armed = inner.controllers.next_deadline();
+                inner.armed
+            };
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = until(next) => self.act(|inner, now| inner.controllers.on_time(&mut inner.state, now)),
+            }
+        }
+    }
+
+    /// Resolves when changes can no longer be kept; then the cluster is in memory only, and must not go on.
+    pub(crate) async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Why changes can no longer be kept; says it once.
+    pub(crate) fn failure(&self) -> Option<JournalError> {
+        self.lock().failure.take()
+    }
+
+    fn act<R>(&self, act: impl FnOnce(&mut Inner, Instant) -> R) -> R {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let now = Instant::now();
+        let result = act(inner, now);
+        inner.controllers.react(&mut inner.state, now);
+        if let Err(error) = inner.state.keep() {
+            inner.failure.get_or_insert(error);
+            self.failed.cancel();
+        }
+        let next = inner.controllers.next_deadline();
+        let earlier = next.is_some_and(|next| inner.armed.is_none_or(|armed| next < armed));
+        drop(guard);
+        if earlier {
+            self.wake.notify_one();
+        }
         result
     }
 
@@ -55,10 +128,26 @@ impl Cluster {
     }
 }
 
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Makes what every cluster has, and of what was kept from another start brings the address up to date.
 fn furnish(state: &mut State, address: SocketAddr) {
     let options = WriteOptions::default();
-    let mut create = |kind: Kind, namespace: Option<&str>, body| {
-        registry::create(state, kind, namespace, body, &options).expect("the first objects are valid")
+    let mut create = |kind: Kind, namespace: Option<&str>, body: Value| {
+        let key = Key::new(kind, namespace.unwrap_or_default(), json::text(&body, "/metadata/name"));
+        let written = match state.get(&key) {
+            None => registry::create(state, kind, namespace, body, &options),
+            Some(_) if matches!(kind, Kind::EndpointSlice | Kind::Endpoints) => {
+                registry::update(state, &key, body, Part::Main, &options)
+            }
+            Some(_) => return,
+        };
+        written.expect("the first objects are valid");
     };
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         create(Kind::Namespace, None, json!({"metadata": {"name": name}}));

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::admin::RefusedStatus;
 use crate::kinds::{Findings, Resource};
 use crate::patch::PatchError;
 use crate::store::{FieldSelectorError, HistoryLost, LabelSelectorError};
@@ -115,9 +116,34 @@ impl ApiError {
         Self::new(410, "Expired", message)
     }
 
+    /// The server does not serve, on order.
+    pub(crate) fn refused(status: RefusedStatus, retry_after_seconds: Option<u32>) -> Self {
+        let (reason, message) = match status {
+            RefusedStatus::TooManyRequests => ("TooManyRequests", "too many requests, please try again later"),
+            RefusedStatus::InternalError => ("InternalError", "Internal error occurred: ordered to fail"),
+            RefusedStatus::ServiceUnavailable => {
+                ("ServiceUnavailable", "the server is currently unable to handle the request")
+            }
+        };
+        let details = retry_after_seconds.map(|seconds| json!({"retryAfterSeconds": seconds}));
+        Self { details, ..Self::new(u16::from(status), reason, message) }
+    }
+
+    /// A pod may not be evicted, because a disruption budget is used up.
+    pub(crate) fn disruption_budget(cause: &str) -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let causes = json!([{"reason": "DisruptionBudget", "message": cause}]);
+        Self { details: Some(json!({"causes": causes})), ..Self::new(429, "TooManyRequests", message) }
+    }
+
+    /// The server cannot do it, through no fault of the client's.
+    pub(crate) fn internal(message: &str) -> Self {
+        Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
+    }
+
     /// Nothing is left of what is handed out.
     pub(crate) fn exhausted(what: &str) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: failed to allocate {what}: range is full"))
+        Self::internal(&format!("failed to allocate {what}: range is full"))
     }
 
     /// The `Status` object.

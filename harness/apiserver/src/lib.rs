@@ -7,12 +7,14 @@
 //! mean), `kinds` (defaults, checks, columns), `patch` (pure), `store` (revisions, history, selectors) and
 //! `controllers`, which run under the same lock as the write that concerns them.
 
+pub mod admin;
 mod cluster;
 mod controllers;
 mod error;
 mod http;
 mod json;
 mod kinds;
+mod misbehaviour;
 mod network;
 mod notify;
 mod options;
@@ -22,6 +24,7 @@ mod server;
 mod store;
 mod tls;
 
-pub use options::{Limits, Options};
+pub use options::{Limits, NODE_MONITOR_GRACE_PERIOD, Options};
 pub use server::{RunError, Server, run};
+pub use store::JournalError;
 pub use tls::TlsError;

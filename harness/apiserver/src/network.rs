@@ -25,6 +25,16 @@ pub(crate) struct Network {
     next_node_port: u16,
 }
 
+/// Where the search for what is free goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cursor {
+    /// Offset of a service address in its range.
+    pub(crate) service: u32,
+    /// A node port.
+    pub(crate) node_port: u16,
+}
+
 /// Why an address that a client asked for cannot be had, in Kubernetes' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressError {
@@ -56,6 +66,17 @@ impl Network {
             next_service: (size / 16).clamp(16, 256).min(size / 2),
             next_node_port: *NODE_PORTS.start(),
         })
+    }
+
+    /// Where the search goes on.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor { service: self.next_service, node_port: self.next_node_port }
+    }
+
+    /// Goes on where another server was; ranges may have become smaller since.
+    pub(crate) fn resume(&mut self, cursor: Cursor) {
+        self.next_service = cursor.service.clamp(2, size(self.service_cidr) - 2);
+        self.next_node_port = cursor.node_port.clamp(*NODE_PORTS.start(), *NODE_PORTS.end());
     }
 
     /// The address of the service `kubernetes`.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
@@ -27,11 +28,22 @@ pub struct Options {
     pub client_ca: PathBuf,
     /// File whose trimmed content is the bearer token that is let in.
     pub token_file: PathBuf,
+    /// Folder that every change is written to, and that the cluster is read from at the start; made if it is missing.
+    /// Without it nothing outlives the process.
+    pub data_dir: Option<PathBuf>,
+    /// Unix socket on which misbehaviour is ordered ([`crate::admin`]); without it there is none to be had.
+    pub admin_socket: Option<PathBuf>,
+    /// How long a node that has had a lease may go without renewing it before it counts as unreachable;
+    /// [`NODE_MONITOR_GRACE_PERIOD`] in real clusters.
+    pub node_monitor_grace_period: Duration,
     /// Seed of UIDs and generated name suffixes; drawn from the operating system when absent.
     pub seed: Option<u64>,
     /// Sizes that bound memory.
     pub limits: Limits,
 }
+
+/// What `kube-controller-manager --node-monitor-grace-period` is by default. (Newer versions say 50 s.)
+pub const NODE_MONITOR_GRACE_PERIOD: Duration = Duration::from_secs(40);
 
 /// Sizes that bound the server's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,15 +10,18 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
+use crate::admin;
+use crate::cluster::{Cluster, ClusterError};
 use crate::http::{Api, Peer};
+use crate::misbehaviour::Connection;
 use crate::notify;
 use crate::options::Options;
+use crate::store::JournalError;
 use crate::tls::{self, TlsError};
 
 /// How long a client may take for its TLS hand-shake; a connection that never speaks must not stay for ever.
@@ -70,6 +73,18 @@ pub enum RunError {
     /// The service CIDR has no room for the service `kubernetes`.
     #[error("service CIDR {0} is too small: it needs at least 4 addresses")]
     ServiceCidr(ipnet::Ipv4Net),
+    /// The folder that the cluster is kept in cannot be read, or not be written any more.
+    #[error("cannot keep the cluster in its data folder")]
+    Data(#[source] JournalError),
+    /// The admin socket could not be made.
+    #[error("cannot listen on admin socket `{path}`")]
+    AdminSocket {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Whoever started the process could not be told that it is ready.
     #[error("cannot report readiness to NOTIFY_SOCKET")]
     Notify(#[source] io::Error),
@@ -79,13 +94,13 @@ pub enum RunError {
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let server = Server::bind(options).await?;
     notify::ready().map_err(RunError::Notify)?;
-    server.serve(shutdown).await;
-    Ok(())
+    server.serve(shutdown).await
 }
 
 /// An API server that listens and has its first objects, but answers nobody yet.
 pub struct Server {
     listeners: Vec<TcpListener>,
+    admin: Option<UnixListener>,
     address: SocketAddr,
     tls: TlsAcceptor,
     api: Arc<Api>,
@@ -117,10 +132,16 @@ impl Server {
             listeners.push(inherited(fd).map_err(|source| RunError::InheritedListener { fd, source })?);
         }
         let closing = CancellationToken::new();
-        let cluster = Cluster::new(&options, address).ok_or(RunError::ServiceCidr(options.service_cidr))?;
+        let cluster = Cluster::new(&options, address).map_err(|error| match error {
+            ClusterError::ServiceRange => RunError::ServiceCidr(options.service_cidr),
+            ClusterError::Journal(source) => RunError::Data(source),
+        })?;
+        let bind =
+            |path: &PathBuf| admin::bind(path).map_err(|source| RunError::AdminSocket { path: path.clone(), source });
+        let admin = options.admin_socket.as_ref().map(bind).transpose()?;
         let api = Arc::new(Api::new(Arc::new(cluster), token, options.limits, closing.clone()));
         tracing::info!(cluster = options.cluster_name, %address, "API server listens");
-        Ok(Self { listeners, address, tls, api, closing, streams: options.limits.streams })
+        Ok(Self { listeners, admin, address, tls, api, closing, streams: options.limits.streams })
     }
 
     /// The address that [`Options::listen`] became; tells the port that 0 turned into.
@@ -128,8 +149,18 @@ impl Server {
         self.address
     }
 
-    /// Answers requests until `shutdown` resolves, then ends watches and lets the rest finish within a deadline.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+    /// Answers requests until `shutdown` resolves, then ends watches and lets the rest finish within a deadline. It ends
+    /// by itself when changes can no longer be kept in the data folder.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let cluster = Arc::clone(&self.api.cluster);
+        let mut others = JoinSet::new();
+        others.spawn({
+            let cluster = Arc::clone(&cluster);
+            async move { cluster.keep_time().await }
+        });
+        if let Some(listener) = self.admin {
+            others.spawn(admin::serve(listener, Arc::clone(&self.api.misbehaviour), self.closing.clone()));
+        }
         let mut acceptors = JoinSet::new();
         for listener in self.listeners {
             let acceptor = Acceptor {
@@ -140,9 +171,14 @@ impl Server {
             };
             acceptors.spawn(acceptor.accept(listener));
         }
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            () = cluster.failed() => {}
+        }
         self.closing.cancel();
         acceptors.join_all().await;
+        others.shutdown().await;
+        cluster.failure().map_or(Ok(()), |error| Err(RunError::Data(error)))
     }
 }
 
@@ -196,9 +232,11 @@ impl Acceptor {
             _ => Peer::Anonymous,
         };
         let api = Arc::clone(&self.api);
+        let life = Arc::new(Connection::new());
+        let requests = Arc::clone(&life);
         let service = service_fn(move |request| {
-            let api = Arc::clone(&api);
-            async move { Ok::<_, std::convert::Infallible>(api.answer(request, peer).await) }
+            let (api, life) = (Arc::clone(&api), Arc::clone(&requests));
+            async move { Ok::<_, std::convert::Infallible>(api.answer(request, peer, &life).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
@@ -206,6 +244,7 @@ impl Acceptor {
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
+            () = life.cut(&self.api.misbehaviour) => return tracing::debug!("connection cut on order"),
             () = self.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -1,5 +1,5 @@
-//! The least of an HTTP/1.1 client: one GET on one connection. Probes use it because they want to tell every way in
-//! which a request fails; a client library would hide some.
+//! The least of an HTTP/1.1 client: one GET at a time. Probes use it because they want to tell every way in which a
+//! request fails; a client library would hide some.
 
 use std::io;
 
@@ -9,10 +9,24 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const HEAD_MAX: usize = 16 * 1024;
 /// Longest body that is read (and thrown away).
 const BODY_MAX: u64 = 16 * 1024 * 1024;
+/// End of a head.
+const HEAD_END: &[u8; 4] = b"\r\n\r\n";
 /// End of a body in chunks that has no trailers.
 const LAST_CHUNK: &[u8; 5] = b"0\r\n\r\n";
 
-/// A GET request. The connection is closed after the answer, by the server first.
+/// Header by which a datagram's answer is told from that of an earlier one.
+pub const SEQUENCE_HEADER: &str = "X-Meshbed-Sequence";
+
+/// What becomes of a connection after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// The server closes it.
+    Close,
+    /// It is there for another request.
+    Keep,
+}
+
+/// A GET request.
 #[derive(Clone, Debug)]
 pub struct Get<'a> {
     /// Value of the header `Host`.
@@ -21,6 +35,8 @@ pub struct Get<'a> {
     pub path: &'a str,
     /// More headers.
     pub headers: &'a [(String, String)],
+    /// What becomes of the connection.
+    pub afterwards: Afterwards,
 }
 
 /// The head of a complete answer.
@@ -59,6 +75,20 @@ impl Response {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// Reads the head of an answer that is a whole datagram.
+    pub fn of_datagram(datagram: &[u8]) -> Result<Self, GetError> {
+        match datagram.strip_suffix(HEAD_END) {
+            Some(_) => parse_head(datagram),
+            None => Err(GetError::Malformed("datagram is no whole head")),
+        }
+    }
+
+    /// Whether the connection cannot take another request.
+    pub fn closes(&self) -> bool {
+        let closes = |value: &str| value.eq_ignore_ascii_case("close");
+        self.header("connection").is_some_and(closes) || matches!(self.framing(), Ok(Framing::Close))
+    }
+
     fn framing(&self) -> Result<Framing, GetError> {
         if matches!(self.status, 204 | 304) {
             return Ok(Framing::Length(0));
@@ -79,7 +109,16 @@ impl Response {
 impl Get<'_> {
     /// Sends the request and waits until the answer is complete. There is no time limit in here.
     pub async fn send(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Response, GetError> {
-        let mut head = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.path, self.host);
+        stream.write_all(self.head().as_bytes()).await.map_err(GetError::Connection)?;
+        receive(stream).await
+    }
+
+    /// The request as it is sent.
+    pub fn head(&self) -> String {
+        let mut head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path, self.host);
+        if self.afterwards == Afterwards::Close {
+            head.push_str("Connection: close\r\n");
+        }
         for (name, value) in self.headers {
             head.push_str(name);
             head.push_str(": ");
@@ -87,15 +126,15 @@ impl Get<'_> {
             head.push_str("\r\n");
         }
         head.push_str("\r\n");
-        stream.write_all(head.as_bytes()).await.map_err(GetError::Connection)?;
-        receive(stream).await
+        head
     }
 }
 
-async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Result<Response, GetError> {
+/// Waits for a complete answer to a request that was sent. There is no time limit in here.
+pub async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Result<Response, GetError> {
     let mut bytes = Vec::with_capacity(1024);
     let end = loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        if let Some(end) = bytes.windows(4).position(|window| window == HEAD_END) {
             break end + 4;
         }
         if bytes.len() > HEAD_MAX {
@@ -146,7 +185,8 @@ async fn finish_body(stream: &mut (impl AsyncRead + Unpin), framing: Framing, fi
             tail[LAST_CHUNK.len() - 1] = byte;
         }
         match framing {
-            Framing::Length(expected) if length >= expected => return Ok(()),
+            Framing::Length(expected) if length > expected => return Err(GetError::Malformed("more than one answer")),
+            Framing::Length(expected) if length == expected => return Ok(()),
             Framing::Chunks if &tail == LAST_CHUNK => return Ok(()),
             _ if length > BODY_MAX => return Err(GetError::Malformed("body is too long")),
             _ => {}
@@ -172,6 +212,7 @@ mod tests {
     #[test_case("" => Err("cut"); "closed at once")]
     #[test_case("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok" => Err("cut"); "cut body")]
     #[test_case("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok" => Err("cut"); "cut chunk")]
+    #[test_case("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK" => Err("malformed"); "more than was asked for")]
     #[test_case("HTTP/1.1 200 OK\r\nConte" => Err("cut"); "cut head")]
     #[test_case("SSH-2.0-OpenSSH\r\n" => Err("malformed"); "other protocol")]
     #[test_case("HTTP/1.1 abc\r\n\r\n" => Err("malformed"); "no status")]
@@ -184,6 +225,19 @@ mod tests {
             Err(GetError::Malformed(_)) => Err("malformed"),
             Err(GetError::Connection(_)) => Err("connection"),
         }
+    }
+
+    #[test_case("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" => false; "length")]
+    #[test_case("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n" => true; "the server says so")]
+    #[test_case("HTTP/1.0 200 OK\r\n\r\n" => true; "the body ends with it")]
+    fn connections_are_kept_if_they_can_be(head: &str) -> bool {
+        parse_head(head.as_bytes()).expect("a head").closes()
+    }
+
+    #[test]
+    fn datagrams_are_whole_heads() {
+        assert_eq!(Response::of_datagram(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n").expect("a head").status, 200);
+        assert!(Response::of_datagram(b"HTTP/1.1 200 OK\r\nA: b\r\n").is_err());
     }
 
     #[test]

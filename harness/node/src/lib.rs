@@ -11,6 +11,7 @@
 
 mod child;
 pub mod exec;
+mod files;
 pub mod http;
 pub mod kubelet;
 mod pod_state;

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 /// Folder below the kubelet's state directory that holds the files.
 const PODS_FOLDER: &str = "pods";
@@ -108,13 +109,7 @@ impl PodState {
     pub fn write(&self, state_dir: &Path) -> Result<(), PodStateError> {
         let path = Self::path(state_dir, &self.namespace, &self.name);
         let bytes = serde_json::to_vec_pretty(self).map_err(|source| error("write", &path)(source.into()))?;
-        let unfinished = path.with_extension("tmp");
-        let write = || -> std::io::Result<()> {
-            let mut file = fs::File::create(&unfinished)?;
-            file.write_all(&bytes)?;
-            fs::rename(&unfinished, &path)
-        };
-        write().map_err(error("write", &path))
+        files::replace(&path, &bytes).map_err(error("write", &path))
     }
 
     /// Removes the pod's file, if it is still this pod's (same UID) and not that of a successor with the same name.

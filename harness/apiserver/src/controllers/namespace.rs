@@ -15,14 +15,15 @@ pub(super) fn reconcile(state: &mut State, name: &str) {
         furnish(state, name);
         return;
     }
-    for kind in Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced) {
+    let kinds: Vec<Kind> = state.kinds().filter(|kind| kind.resource().namespaced).collect();
+    for kind in kinds.iter().copied() {
         let objects = state.list(kind, Some(name)).filter(|object| !object.is_terminating());
         let objects: Vec<Key> = objects.map(|object| Key::new(kind, name, object.name())).collect();
         for object in objects {
             garbage::delete(state, &object, &DeleteOptions::default());
         }
     }
-    let empty = Kind::ALL.into_iter().filter(|kind| kind.resource().namespaced).all(|kind| {
+    let empty = kinds.into_iter().all(|kind| {
         let found = state.list(kind, Some(name)).next();
         found.is_none()
     });

@@ -26,6 +26,8 @@ pub(super) fn record(
 ) {
     let resource = kind.resource();
     let now = timestamp(Timestamp::now());
+    // Events about objects without a namespace are in the one that is always there.
+    let namespace = if object.namespace().is_empty() { "default" } else { object.namespace() };
     let event = json!({
         "metadata": {"generateName": format!("{}.", object.name())},
         "involvedObject": {
@@ -44,8 +46,7 @@ pub(super) fn record(
         "count": 1,
     });
     // In a namespace that is going no event can be made any more, and nobody misses it.
-    if let Err(error) = registry::create(state, Kind::Event, Some(object.namespace()), event, &WriteOptions::default())
-    {
+    if let Err(error) = registry::create(state, Kind::Event, Some(namespace), event, &WriteOptions::default()) {
         tracing::trace!(%error, reason, "event not recorded");
     }
 }

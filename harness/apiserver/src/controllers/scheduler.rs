@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::record::{Tone, record};
+use super::taints::tolerates;
 use crate::json;
 use crate::kinds::Kind;
 use crate::store::{Key, Name, Object, State, timestamp};
@@ -68,14 +69,6 @@ fn fits(node: &Value, pod: &Value) -> bool {
         .filter(|taint| matches!(json::text(taint, "/effect"), "NoSchedule" | "NoExecute"))
         .all(|taint| json::list(pod, "/spec/tolerations").iter().any(|toleration| tolerates(toleration, taint)));
     ready && selected && tolerated && !json::flag(node, "/spec/unschedulable")
-}
-
-fn tolerates(toleration: &Value, taint: &Value) -> bool {
-    let text = |field| json::text(toleration, field);
-    let effect = text("/effect").is_empty() || text("/effect") == json::text(taint, "/effect");
-    let key = text("/key") == json::text(taint, "/key") || (text("/key").is_empty() && text("/operator") == "Exists");
-    let value = text("/operator") == "Exists" || text("/value") == json::text(taint, "/value");
-    effect && key && value
 }
 
 /// Sets the condition `PodScheduled`; returns whether it was another one before.

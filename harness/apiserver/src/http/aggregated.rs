@@ -11,15 +11,18 @@ const CONTENT_TYPE: HeaderValue =
     HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
 
 /// The answer, if this is the path and the client takes the form.
-pub(super) fn answer(path: &str, accept: &str) -> Option<Response<Body>> {
+pub(super) fn answer(path: &str, accept: &str, all: impl Fn() -> Vec<Kind>) -> Option<Response<Body>> {
     let wanted = accept.split(',').any(|form| {
         let has = |parameter| form.split(';').any(|part| part.trim() == parameter);
         has("as=APIGroupDiscoveryList") && has("v=v2") && has("g=apidiscovery.k8s.io")
     });
     let items: Vec<Value> = match path.trim_end_matches('/') {
         _ if !wanted => return None,
-        "/api" => vec![group("", "v1")],
-        "/apis" => groups().into_iter().map(|(name, version)| group(name, version)).collect(),
+        "/api" => vec![group(&all(), "", "v1")],
+        "/apis" => {
+            let all = all();
+            groups(&all).into_iter().map(|(name, version)| group(&all, name, version)).collect()
+        }
         _ => return None,
     };
     let list = json!({
@@ -30,8 +33,8 @@ pub(super) fn answer(path: &str, accept: &str) -> Option<Response<Body>> {
     Some(response)
 }
 
-fn group(name: &str, version: &str) -> Value {
-    let resources: Vec<Value> = kinds(name, version).into_iter().map(resource).collect();
+fn group(all: &[Kind], name: &str, version: &str) -> Value {
+    let resources: Vec<Value> = kinds(all, name, version).into_iter().map(resource).collect();
     let version = json!({"version": version, "resources": resources, "freshness": "Current"});
     json!({"metadata": {"name": name, "creationTimestamp": null}, "versions": [version]})
 }

@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Frame, Incoming};
 use serde_json::Value;
 
 use super::protobuf;
+use crate::admin::RefusedStatus;
 use crate::error::ApiError;
 
 /// The body of an answer.
@@ -70,6 +71,15 @@ pub(super) fn plain(text: &'static str) -> Response<Body> {
 pub(super) fn error(error: &ApiError) -> Response<Body> {
     let status = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     value(status, &error.status())
+}
+
+/// A refusal on order, with the time to wait.
+pub(super) fn refused(status: RefusedStatus, retry_after_seconds: Option<u32>) -> Response<Body> {
+    let mut response = error(&ApiError::refused(status, retry_after_seconds));
+    if let Some(seconds) = retry_after_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// An answer that goes on: one JSON text a line.

@@ -40,9 +40,9 @@ pub(super) fn parts(kind: Kind) -> Vec<Part> {
 }
 
 /// The groups beside the core, with their version, in the order of discovery.
-pub(super) fn groups() -> Vec<(&'static str, &'static str)> {
+pub(super) fn groups(all: &[Kind]) -> Vec<(&'static str, &'static str)> {
     let mut groups: Vec<(&str, &str)> = Vec::new();
-    for kind in Kind::ALL {
+    for kind in all {
         let pair = (kind.resource().group, kind.resource().version);
         if !pair.0.is_empty() && !groups.contains(&pair) {
             groups.push(pair);
@@ -52,28 +52,28 @@ pub(super) fn groups() -> Vec<(&'static str, &'static str)> {
 }
 
 /// The kinds of a group and version.
-pub(super) fn kinds(group: &str, version: &str) -> Vec<Kind> {
+pub(super) fn kinds(all: &[Kind], group: &str, version: &str) -> Vec<Kind> {
     let belongs = |resource: &Resource| resource.group == group && resource.version == version;
-    Kind::ALL.into_iter().filter(|kind| belongs(kind.resource())).collect()
+    all.iter().copied().filter(|kind| belongs(kind.resource())).collect()
 }
 
 /// The discovery document at a path.
-pub(super) fn document(path: &str) -> Option<Value> {
+pub(super) fn document(path: &str, all: impl Fn() -> Vec<Kind>) -> Option<Value> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
         ["api"] => Some(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})),
         ["apis"] => {
-            let groups: Vec<Value> = groups().into_iter().map(group).collect();
+            let groups: Vec<Value> = groups(&all()).into_iter().map(group).collect();
             Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
         }
-        ["api", version] => resources("", version),
+        ["api", version] => resources(&all(), "", version),
         ["apis", name] => {
-            let mut found = groups().into_iter().find(|(group, _)| group == name).map(group)?;
+            let mut found = groups(&all()).into_iter().find(|(group, _)| group == name).map(group)?;
             found["kind"] = json!("APIGroup");
             found["apiVersion"] = json!("v1");
             Some(found)
         }
-        ["apis", group, version] => resources(group, version),
+        ["apis", group, version] => resources(&all(), group, version),
         _ => None,
     }
 }
@@ -83,9 +83,9 @@ fn group((name, version): (&str, &str)) -> Value {
     json!({"name": name, "versions": [version], "preferredVersion": version})
 }
 
-fn resources(group: &str, version: &str) -> Option<Value> {
+fn resources(all: &[Kind], group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
-    for kind in kinds(group, version) {
+    for kind in kinds(all, group, version) {
         let resource = kind.resource();
         let mut entry = json!({
             "name": resource.plural, "singularName": resource.kind.to_lowercase(), "namespaced": resource.namespaced,

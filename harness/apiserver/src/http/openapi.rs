@@ -7,33 +7,40 @@ use super::discovery::{groups, kinds};
 use crate::kinds::Kind;
 
 /// The document at a path.
-pub(super) fn document(path: &str) -> Option<Value> {
+pub(super) fn document(path: &str, all: impl Fn() -> Vec<Kind>) -> Option<Value> {
     let rest = path.strip_prefix("/openapi/v3")?.trim_matches('/');
     if rest.is_empty() {
-        return Some(index());
+        return Some(index(&all()));
     }
     let (group, version) = match rest.split('/').collect::<Vec<_>>().as_slice() {
         ["api", version] => (String::new(), (*version).to_owned()),
         ["apis", group, version] => ((*group).to_owned(), (*version).to_owned()),
         _ => return None,
     };
-    let kinds = kinds(&group, &version);
+    let kinds = kinds(&all(), &group, &version);
     (!kinds.is_empty()).then(|| describe(&kinds))
 }
 
-fn index() -> Value {
+fn index(all: &[Kind]) -> Value {
+    let names = all.iter().map(|kind| kind.resource().qualified()).fold(0, hash);
     let core = ("api/v1".to_owned(), "v1");
-    let others = groups().into_iter().map(|(group, version)| (format!("apis/{group}/{version}"), version));
+    let others = groups(all).into_iter().map(|(group, version)| (format!("apis/{group}/{version}"), version));
     let paths: Map<String, Value> = [core]
         .into_iter()
         .chain(others)
         .map(|(path, version)| {
-            // Clients cache by the hash; the documents change with the build only.
-            let url = format!("/openapi/v3/{path}?hash={}-{version}", env!("CARGO_PKG_VERSION"));
+            // Clients cache by the hash; the documents change with the build and with what clients define.
+            let url = format!("/openapi/v3/{path}?hash={}-{version}-{names:x}", env!("CARGO_PKG_VERSION"));
             (path, json!({"serverRelativeURL": url}))
         })
         .collect();
     json!({"paths": paths})
+}
+
+/// FNV-1a, 64 bits, going on from `state`.
+fn hash(state: u64, text: String) -> u64 {
+    text.bytes()
+        .fold(state ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn describe(kinds: &[Kind]) -> Value {

@@ -31,15 +31,45 @@ pub(super) struct Target {
     pub(super) subresource: Option<Subresource>,
 }
 
-/// Reads `/api/v1/…` and `/apis/<group>/<version>/…`.
-pub(super) fn parse(path: &str) -> Result<Target, ApiError> {
+/// How much of a resource a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// It names none.
+    Nothing,
+    /// All objects.
+    All,
+    /// One object, or a part of it.
+    One,
+}
+
+/// The plural that a path names and how much of it, whether the server has such a resource or not.
+pub(super) fn resource(path: &str) -> (&str, Named) {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    let skipped = match segments.next() {
+        Some("api") => 1,
+        Some("apis") => 2,
+        _ => return ("", Named::Nothing),
+    };
+    let mut rest = segments.skip(skipped);
+    let named = |name: Option<&str>| if name.is_some() { Named::One } else { Named::All };
+    match (rest.next(), rest.next(), rest.next()) {
+        (Some("namespaces"), Some(_), Some(plural)) if !matches!(plural, "status" | "finalize") => {
+            (plural, named(rest.next()))
+        }
+        (Some(plural), name, _) => (plural, named(name)),
+        (None, ..) => ("", Named::Nothing),
+    }
+}
+
+/// Reads `/api/v1/…` and `/apis/<group>/<version>/…`; `kind_at` tells the kind of a group, version and plural.
+pub(super) fn parse(path: &str, kind_at: impl Fn(&str, &str, &str) -> Option<Kind>) -> Result<Target, ApiError> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let (group, version, rest) = match segments.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return Err(ApiError::no_such_path()),
     };
-    let find = |plural: &str| Kind::find(group, version, plural).ok_or_else(ApiError::no_such_path);
+    let find = |plural: &str| kind_at(group, version, plural).ok_or_else(ApiError::no_such_path);
     let (kind, namespace, name, subresource) = match rest {
         ["namespaces", name, part @ ("status" | "finalize")] => (Kind::Namespace, None, Some(*name), Some(*part)),
         ["namespaces", namespace, plural, rest @ ..] => {
@@ -86,6 +116,10 @@ mod tests {
 
     use super::*;
 
+    fn kind_at(group: &str, version: &str, plural: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.is_at(group, version, plural))
+    }
+
     fn target(kind: Kind, namespace: Option<&str>, name: Option<&str>, subresource: Option<Subresource>) -> Target {
         Target { kind, namespace: namespace.map(str::to_owned), name: name.map(str::to_owned), subresource }
     }
@@ -99,7 +133,19 @@ mod tests {
     #[test_case("/apis/apps/v1/namespaces/a/deployments/b/scale" => target(Kind::Deployment, Some("a"), Some("b"), Some(Subresource::Scale)))]
     #[test_case("/apis/discovery.k8s.io/v1/endpointslices" => target(Kind::EndpointSlice, None, None, None))]
     fn names(path: &str) -> Target {
-        parse(path).unwrap()
+        parse(path, kind_at).unwrap()
+    }
+
+    #[test_case("/version" => ("", Named::Nothing))]
+    #[test_case("/apis/apps/v1" => ("", Named::Nothing))]
+    #[test_case("/api/v1/namespaces" => ("namespaces", Named::All))]
+    #[test_case("/api/v1/namespaces/a" => ("namespaces", Named::One))]
+    #[test_case("/api/v1/namespaces/a/finalize" => ("namespaces", Named::One))]
+    #[test_case("/api/v1/namespaces/a/pods" => ("pods", Named::All))]
+    #[test_case("/api/v1/namespaces/a/pods/b/status" => ("pods", Named::One))]
+    #[test_case("/apis/cilium.io/v2/ciliumnodes/n" => ("ciliumnodes", Named::One))]
+    fn names_for_rules(path: &str) -> (&str, Named) {
+        resource(path)
     }
 
     #[test_case("/api/v1")]
@@ -109,6 +155,6 @@ mod tests {
     #[test_case("/api/v1/namespaces/a/configmaps/b/status")]
     #[test_case("/apis/apps/v1/namespaces/a/deployments/b/scale/c")]
     fn names_nothing(path: &str) {
-        assert!(parse(path).is_err());
+        assert!(parse(path, kind_at).is_err());
     }
 }

@@ -20,6 +20,7 @@ use super::table::{Include, Tables, metadata_only};
 use crate::cluster::Cluster;
 use crate::error::ApiError;
 use crate::kinds::Kind;
+use crate::misbehaviour::{Influence, Turn};
 use crate::store::{Change, EventType, Object, State, frame};
 
 /// How long a watch lasts that says nothing about it; kube-apiserver takes 30 to 60 minutes.
@@ -77,13 +78,28 @@ impl Printer {
     }
 }
 
+/// One line of a watch stream.
+struct Line {
+    text: Bytes,
+    /// Not to go out earlier.
+    due: Option<Instant>,
+}
+
+impl Line {
+    /// A line that may go out at once.
+    fn now(text: Bytes) -> Self {
+        Self { text, due: None }
+    }
+}
+
 /// One watch under way.
 struct Watch {
     cluster: Arc<Cluster>,
     printer: Printer,
     filter: Filter,
-    /// Lines that are ready to go out.
-    ready: VecDeque<Bytes>,
+    influence: Influence,
+    /// Lines to go out, in their order.
+    ready: VecDeque<Line>,
     changes: Receiver<Arc<Change>>,
     bookmarks: Bookmarks,
     tick: Interval,
@@ -111,6 +127,11 @@ impl Api {
             return Err(ApiError::bad_request("sendInitialEvents requires setting allowWatchBookmarks to true"));
         }
         let timeout = call.query.timeout()?.unwrap_or(TIMEOUT).min(TIMEOUT);
+        if since.is_some() && initial != Some(true) && self.misbehaviour.expires(&call.caller) {
+            let error = ApiError::expired("The resourceVersion for the provided watch is too old.");
+            return Ok(body::lines(stream::iter([refusal(&error)])));
+        }
+        let influence = self.misbehaviour.influence(call.caller.clone());
         // From here to the subscription nothing may be committed, or it would be missed.
         let begun = self.cluster.read(|state| begin(state, &printer, &filter, since, initial));
         let (ready, changes) = match begun {
@@ -126,7 +147,8 @@ impl Api {
             cluster: Arc::clone(&self.cluster),
             printer,
             filter,
-            ready,
+            influence,
+            ready: ready.into_iter().map(Line::now).collect(),
             changes,
             bookmarks,
             tick,
@@ -179,48 +201,82 @@ impl Watch {
     /// The next line; none when the watch has come to its end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(line) = self.ready.pop_front() {
-                return Some(line);
+            let frozen = self.influence.is_frozen();
+            if !frozen {
+                let now = Instant::now();
+                if let Some(line) = self.ready.pop_front_if(|line| line.due.is_none_or(|due| due <= now)) {
+                    return Some(line.text);
+                }
+                if self.ended && self.ready.is_empty() {
+                    return None;
+                }
             }
-            if self.ended {
-                return None;
-            }
+            let late = self.ready.front().and_then(|line| line.due).filter(|_| !frozen);
+            let open = !frozen && !self.ended;
             tokio::select! {
                 biased;
                 () = self.closing.cancelled() => return None,
-                change = self.changes.recv() => self.take(change),
-                () = sleep_until(self.end) => {
+                turn = self.influence.turn() => match turn {
+                    Turn::Close => return None,
+                    turn => self.misbehave(turn),
+                },
+                change = self.changes.recv(), if open => self.take(change),
+                () = sleep_until(late.unwrap_or(self.end)), if late.is_some() => {}
+                () = sleep_until(self.end), if open => {
                     self.bookmark();
                     self.ended = true;
                 }
-                _ = self.tick.tick(), if self.bookmarks == Bookmarks::Yes => self.bookmark(),
+                _ = self.tick.tick(), if open && self.bookmarks == Bookmarks::Yes => self.bookmark(),
             }
+        }
+    }
+
+    /// Does what rules order, but for ending at once.
+    fn misbehave(&mut self, turn: Turn) {
+        if turn == Turn::Expire {
+            self.ready.clear();
+            self.expire("The resourceVersion for the provided watch is too old.");
+        } else if !self.influence.delays_events() {
+            self.ready.iter_mut().for_each(|line| line.due = None);
         }
     }
 
     fn take(&mut self, change: Result<Arc<Change>, RecvError>) {
         match change {
             Ok(change) => {
-                let event = change.event_type(|object| self.filter.sees(object));
-                self.ready.extend(event.map(|event| self.printer.change(&change, event)));
+                if let Some(event) = change.event_type(|object| self.filter.sees(object)) {
+                    self.tell(self.printer.change(&change, event));
+                }
             }
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(kind = ?self.printer.kind, missed, "a watch fell behind and is ended");
-                let error = ApiError::expired(format!("watch fell {missed} events behind"));
-                self.ready.push_back(refusal(&error));
-                self.ended = true;
+                self.expire(&format!("watch fell {missed} events behind"));
             }
             Err(RecvError::Closed) => self.ended = true,
         }
     }
 
+    /// Puts an event into the line: late and twice, if rules say so.
+    fn tell(&mut self, text: Bytes) {
+        let due = self.influence.delay().map(|delay| Instant::now() + delay);
+        if self.influence.duplicates() {
+            self.ready.push_back(Line { text: text.clone(), due });
+        }
+        self.ready.push_back(Line { text, due });
+    }
+
+    fn expire(&mut self, words: &str) {
+        self.ready.push_back(Line::now(refusal(&ApiError::expired(words))));
+        self.ended = true;
+    }
+
     /// Tells the revision, if everything up to it has been told.
     fn bookmark(&mut self) {
-        if self.bookmarks == Bookmarks::No {
+        if self.bookmarks == Bookmarks::No || self.influence.drops_bookmark() {
             return;
         }
         let changes = &self.changes;
         let revision = self.cluster.read(|state| changes.is_empty().then(|| state.revision()));
-        self.ready.extend(revision.map(|revision| self.printer.bookmark(revision, None)));
+        self.ready.extend(revision.map(|revision| Line::now(self.printer.bookmark(revision, None))));
     }
 }

@@ -64,6 +64,9 @@ impl Api {
     pub(super) fn patch(&self, call: &Call, name: &str, part: Option<Subresource>) -> Result<Response<Body>, ApiError> {
         let options = call.query.write_options()?;
         let patch_type = PatchType::parse(&call.content_type)?;
+        if patch_type == PatchType::Strategic && matches!(call.target.kind, Kind::Custom(_)) {
+            return Err(ApiError::unsupported_media_type("custom resources know no strategic merge patch"));
+        }
         let patch = call.value()?;
         let manager = call.query.get("fieldManager").unwrap_or_default();
         if patch_type == PatchType::Apply && manager.is_empty() {
@@ -123,7 +126,16 @@ impl Api {
         Ok(body::value(StatusCode::CREATED, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})))
     }
 
-    /// `DELETE` of an object, or `POST` of its eviction.
+    /// `POST` of a pod's eviction: what `kubectl drain` does.
+    pub(super) fn evict(&self, call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
+        let options = delete_options(call)?;
+        let key = key(call, name);
+        self.cluster.write(|state| registry::evict(state, &key, &options))?;
+        let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+        Ok(body::value(StatusCode::CREATED, &success))
+    }
+
+    /// `DELETE` of an object.
     pub(super) fn delete(&self, call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
         let options = delete_options(call)?;
         let key = key(call, name);

@@ -2,6 +2,8 @@
 
 mod age;
 mod config_map;
+mod custom;
+mod custom_resource_definition;
 mod decode;
 mod deployment;
 mod endpoint_slice;
@@ -11,8 +13,10 @@ mod findings;
 mod lease;
 mod names;
 mod namespace;
+mod network_policy;
 mod node;
 mod pod;
+mod pod_disruption_budget;
 mod pod_template;
 mod replica_set;
 mod resource;
@@ -21,10 +25,12 @@ mod service;
 mod service_account;
 mod workload;
 
+pub(crate) use custom::CustomKind;
 pub(crate) use decode::unknown_fields;
 pub(crate) use findings::Findings;
 pub(crate) use names::validate_metadata;
 pub(crate) use pod::is_ready as pod_is_ready;
+pub(crate) use pod_disruption_budget::percentage;
 pub(crate) use resource::{Column, NameRule, Resource};
 
 /// A kind of object. The order is that of discovery.
@@ -43,11 +49,16 @@ pub(crate) enum Kind {
     ReplicaSet,
     Lease,
     EndpointSlice,
+    NetworkPolicy,
+    PodDisruptionBudget,
+    CustomResourceDefinition,
+    /// One that a client defined.
+    Custom(CustomKind),
 }
 
 impl Kind {
-    /// Every kind, in the order of the enum.
-    pub(crate) const ALL: [Self; 13] = [
+    /// Every kind that is always there, in the order of the enum.
+    pub(crate) const ALL: [Self; 16] = [
         Self::ConfigMap,
         Self::Endpoints,
         Self::Event,
@@ -61,6 +72,9 @@ impl Kind {
         Self::ReplicaSet,
         Self::Lease,
         Self::EndpointSlice,
+        Self::NetworkPolicy,
+        Self::PodDisruptionBudget,
+        Self::CustomResourceDefinition,
     ];
 
     /// What the server knows about the kind.
@@ -79,15 +93,23 @@ impl Kind {
             Self::ReplicaSet => &replica_set::REPLICA_SET,
             Self::Lease => &lease::LEASE,
             Self::EndpointSlice => &endpoint_slice::ENDPOINT_SLICE,
+            Self::NetworkPolicy => &network_policy::NETWORK_POLICY,
+            Self::PodDisruptionBudget => &pod_disruption_budget::POD_DISRUPTION_BUDGET,
+            Self::CustomResourceDefinition => &custom_resource_definition::CUSTOM_RESOURCE_DEFINITION,
+            Self::Custom(kind) => kind.resource(),
         }
     }
 
-    /// The kind that a path names by group, version and plural.
-    pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| {
-            let resource = kind.resource();
-            (resource.group, resource.version, resource.plural) == (group, version, plural)
-        })
+    /// Whether this is the kind that an object names.
+    pub(crate) fn is_of(self, api_version: &str, name: &str) -> bool {
+        let resource = self.resource();
+        resource.kind == name && resource.api_version() == api_version
+    }
+
+    /// Whether this is the kind that a path names by group, version and plural.
+    pub(crate) fn is_at(self, group: &str, version: &str, plural: &str) -> bool {
+        let resource = self.resource();
+        (resource.group, resource.version, resource.plural) == (group, version, plural)
     }
 }
 
@@ -96,10 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_all_follows_the_enum() {
-        for (index, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, index);
-            assert_eq!(Kind::find(kind.resource().group, kind.resource().version, kind.resource().plural), Some(kind));
+    fn the_list_of_all_follows_the_enum_and_nothing_is_named_twice() {
+        assert!(Kind::ALL.is_sorted());
+        for kind in Kind::ALL {
+            let resource = kind.resource();
+            let (version, name) = (resource.api_version(), resource.kind);
+            assert_eq!(Kind::ALL.into_iter().filter(|other| other.is_of(&version, name)).count(), 1, "{kind:?}");
+            let at = |other: &Kind| other.is_at(resource.group, resource.version, resource.plural);
+            assert_eq!(Kind::ALL.into_iter().find(at), Some(kind));
         }
     }
 }

@@ -133,14 +133,29 @@ fn default(pod: &mut Value) {
     json::default(spec, "serviceAccount", account);
     json::default(spec, "preemptionPolicy", "PreemptLowerPriority");
     json::default(spec, "priority", 0);
-    if spec.get("tolerations").is_none_or(Value::is_null) {
-        let toleration = |key: &str| json!({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": TOLERATION_SECONDS});
-        let both = [toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")];
-        json::assign(spec, "tolerations", Some(json!(both)));
-    }
+    tolerate_bad_nodes(spec);
     let status = json::child(pod, "status");
     json::default(status, "phase", "Pending");
     json::default(status, "qosClass", "BestEffort");
+}
+
+/// What the admission plug-in `DefaultTolerationSeconds` does: a pod that says nothing of nodes that are not ready, or
+/// unreachable, stays on them for a while.
+fn tolerate_bad_nodes(spec: &mut Value) {
+    let mut tolerations = json::list(spec, "/tolerations").to_vec();
+    let given = tolerations.len();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let is_about = |toleration: &Value| {
+            let text = |field| json::text(toleration, field);
+            (text("/key").is_empty() || text("/key") == key) && matches!(text("/effect"), "" | "NoExecute")
+        };
+        if !tolerations[..given].iter().any(is_about) {
+            tolerations.push(json!({
+                "effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": TOLERATION_SECONDS,
+            }));
+        }
+    }
+    json::assign(spec, "tolerations", Some(Value::Array(tolerations)));
 }
 
 fn validate(pod: &Value, old: Option<&Value>, findings: &mut Findings) {
@@ -164,5 +179,32 @@ fn validate(pod: &Value, old: Option<&Value>, findings: &mut Findings) {
                 "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use test_case::test_case;
+
+    use super::*;
+
+    #[test_case(json!([]) => vec!["not-ready", "unreachable"]; "none")]
+    #[test_case(json!([{"key": "dedicated", "operator": "Exists"}]) => vec!["", "not-ready", "unreachable"]; "another key")]
+    #[test_case(json!([{"operator": "Exists"}]) => vec![""]; "everything")]
+    #[test_case(json!([{"operator": "Exists", "effect": "NoSchedule"}]) => vec!["", "not-ready", "unreachable"]; "another effect")]
+    #[test_case(json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2}])
+        => vec!["unreachable", "not-ready"]; "one of the two")]
+    fn pods_tolerate_bad_nodes_for_a_while(tolerations: Value) -> Vec<&'static str> {
+        let mut spec = json!({"tolerations": tolerations});
+        tolerate_bad_nodes(&mut spec);
+        let once = spec.clone();
+        tolerate_bad_nodes(&mut spec);
+        assert_eq!(spec, once, "a second look adds nothing");
+        let word = |toleration: &Value| match json::text(toleration, "/key") {
+            "node.kubernetes.io/not-ready" => "not-ready",
+            "node.kubernetes.io/unreachable" => "unreachable",
+            _ => "",
+        };
+        json::list(&spec, "/tolerations").iter().map(word).collect()
     }
 }

@@ -28,6 +28,9 @@ pub(crate) fn create(
     options: &WriteOptions,
 ) -> Result<Written, ApiError> {
     let resource = kind.resource();
+    if !state.kinds().any(|served| served == kind) {
+        return Err(ApiError::no_such_path());
+    }
     check_type(resource, &mut body)?;
     place(state, resource, namespace, &mut body)?;
     let metadata = json::child(&mut body, "metadata");

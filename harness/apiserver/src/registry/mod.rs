@@ -4,11 +4,13 @@ mod admit;
 mod allocate;
 mod create;
 mod delete;
+mod evict;
 mod scale;
 mod update;
 
 pub(crate) use create::create;
 pub(crate) use delete::{DeleteOptions, Deleted, Propagation, delete};
+pub(crate) use evict::{budget_is_for, budgets_of, evict};
 pub(crate) use scale::{scale_of, set_scale};
 pub(crate) use update::{Part, update};
 

@@ -60,6 +60,17 @@ impl Collection {
             .take_while(move |(name, _)| namespace.is_none_or(|namespace| namespace == name.namespace))
     }
 
+    /// Takes in an object that was there before this process, whose history is not known.
+    pub(super) fn restore(&mut self, name: Name, object: Arc<Object>) {
+        self.objects.insert(name, object);
+    }
+
+    /// Forgets everything up to a revision: whoever knows only that must list again.
+    pub(super) fn forget(&mut self, revision: u64) {
+        self.history.clear();
+        self.forgotten = revision;
+    }
+
     /// Applies a change and tells whoever listens.
     pub(crate) fn commit(&mut self, name: Name, change: Arc<Change>) {
         if change.deleted {

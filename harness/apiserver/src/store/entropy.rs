@@ -32,6 +32,19 @@ impl Entropy {
         mixed ^ (mixed >> 31)
     }
 
+    /// Where the generator is, to go on from there: a seed for [`Self::new`].
+    pub(crate) fn position(&self) -> u64 {
+        self.0
+    }
+
+    /// A number from 0 up to, but not, 1.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        // 53 bits are what the number's mantissa holds.
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit the mantissa exactly")]
+        let numerator = (self.next() >> 11) as f64;
+        numerator / (1_u64 << 53) as f64
+    }
+
     /// A version 4 UUID.
     pub(crate) fn uid(&mut self) -> String {
         let bits = (u128::from(self.next()) << 64) | u128::from(self.next());

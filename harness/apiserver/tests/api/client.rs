@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::server::{DEADLINE, TestServer};
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use super::server::{DEADLINE, TestServer, next, object};
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -11,19 +11,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchE
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
 use meshbed_apiserver::Limits;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-fn object<K: DeserializeOwned>(value: Value) -> K {
-    serde_json::from_value(value).unwrap()
-}
 
 fn config_map(name: &str) -> ConfigMap {
     object(json!({"metadata": {"name": name}, "data": {"a": "b"}}))
-}
-
-async fn next<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> T {
-    tokio::time::timeout(DEADLINE, stream.next()).await.expect("an event comes").expect("the stream goes on")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,12 +193,12 @@ fn node() -> Node {
     object(json!({"metadata": {"name": "alpha-1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
 }
 
-fn running(ip: &str, ready: &str) -> Patch<Value> {
+pub(crate) fn running(ip: &str, ready: &str) -> Patch<Value> {
     Patch::Merge(json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
         "conditions": [{"type": "Ready", "status": ready}]}}))
 }
 
-fn deployment(replicas: i32) -> Deployment {
+pub(crate) fn deployment(replicas: i32) -> Deployment {
     object(
         json!({"metadata": {"name": "web"}, "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
         "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [

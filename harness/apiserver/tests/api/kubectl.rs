@@ -343,7 +343,10 @@ async fn the_cluster_tells_about_itself() {
         assert!(rows.iter().any(|found| found == row), "no `{row}` in\n{out}");
     }
     let out = server.kubectl(&["api-versions"]).await;
-    assert_eq!(out, "apps/v1\ncoordination.k8s.io/v1\ndiscovery.k8s.io/v1\nv1\n");
+    assert_eq!(
+        out,
+        "apiextensions.k8s.io/v1\napps/v1\ncoordination.k8s.io/v1\ndiscovery.k8s.io/v1\nnetworking.k8s.io/v1\npolicy/v1\nv1\n"
+    );
     let out = server.kubectl(&["version"]).await;
     assert!(out.contains("Server Version: v1.32.4+meshbed"), "{out}");
     let out = server.kubectl(&["cluster-info"]).await;
@@ -423,5 +426,70 @@ async fn get_and_wait_follow_changes() {
     server.kubectl(&["delete", "cm", "two"]).await;
     let output = waiting.wait_with_output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    server.stop().await;
+}
+
+const DEFINITION: &str = indoc::indoc! {"
+    apiVersion: apiextensions.k8s.io/v1
+    kind: CustomResourceDefinition
+    metadata: {name: ciliumnodes.cilium.io}
+    spec:
+      group: cilium.io
+      scope: Cluster
+      names: {plural: ciliumnodes, singular: ciliumnode, kind: CiliumNode, shortNames: [cn]}
+      versions:
+      - name: v2
+        served: true
+        storage: true
+        schema:
+          openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}
+        subresources: {status: {}}
+"};
+
+const CUSTOM: &str = indoc::indoc! {"
+    apiVersion: cilium.io/v2
+    kind: CiliumNode
+    metadata: {name: alpha-1}
+    spec: {ipam: {podCIDRs: [10.1.1.0/24]}}
+"};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_define_kinds_of_their_own() {
+    if !TestServer::has_kubectl() {
+        return;
+    }
+    let server = TestServer::customised(|options, directory| options.data_dir = Some(directory.join("data"))).await;
+    let error = server.kubectl_fails(&["get", "ciliumnodes"], "").await;
+    assert!(error.contains("the server doesn't have a resource type"), "{error}");
+    server.kubectl_with(&["apply", "-f", "-"], DEFINITION).await;
+    server.kubectl(&["wait", "crd/ciliumnodes.cilium.io", "--for=condition=Established", "--timeout=10s"]).await;
+    let out = server.kubectl(&["api-resources", "--api-group=cilium.io", "--cached=false", "--no-headers"]).await;
+    assert_eq!(out.split_whitespace().collect::<Vec<_>>().join(" "), "ciliumnodes cn cilium.io/v2 false CiliumNode");
+
+    server.kubectl_with(&["apply", "-f", "-"], CUSTOM).await;
+    let out = server.kubectl_with(&["apply", "-f", "-"], CUSTOM).await;
+    assert_eq!(out, "ciliumnode.cilium.io/alpha-1 unchanged\n");
+    let patch = |json: &'static str| ["patch", "cn", "alpha-1", "--type=merge", "-p", json];
+    server.kubectl(&patch(r#"{"spec":{"any":{"thing":1}},"status":{"lost":true}}"#)).await;
+    let status = [&patch(r#"{"status":{"kept":true},"spec":{"lost":true}}"#)[..], &["--subresource=status"]].concat();
+    server.kubectl(&status).await;
+    let get = async |server: &TestServer| {
+        server.kubectl(&["get", "cn/alpha-1", "-o", "jsonpath={.metadata.generation} {.spec} {.status}"]).await
+    };
+    let expected = r#"2 {"any":{"thing":1},"ipam":{"podCIDRs":["10.1.1.0/24"]}} {"kept":true}"#;
+    assert_eq!(get(&server).await, expected);
+    let out = server.kubectl(&["get", "cn"]).await;
+    assert_eq!(out.lines().next().unwrap().split_whitespace().collect::<Vec<_>>(), ["NAME", "AGE"]);
+
+    let server = server.restart().await;
+    assert_eq!(get(&server).await, expected, "they outlive the process as well");
+    server.kubectl(&["delete", "crd", "ciliumnodes.cilium.io"]).await;
+    let error = server.kubectl_fails(&["get", "--raw", "/apis/cilium.io/v2/ciliumnodes"], "").await;
+    assert!(error.contains("NotFound"), "{error}");
+    server.kubectl_with(&["apply", "-f", "-"], DEFINITION).await;
+    assert_eq!(server.kubectl(&["get", "cn", "-o", "name"]).await, "", "a kind that is gone takes its objects along");
+    let wrong = DEFINITION.replace("name: ciliumnodes.cilium.io", "name: nodes.cilium.io");
+    let error = server.kubectl_fails(&["apply", "-f", "-"], &wrong).await;
+    assert!(error.contains("must be spec.names.plural+\".\"+spec.group: ciliumnodes.cilium.io"), "{error}");
     server.stop().await;
 }

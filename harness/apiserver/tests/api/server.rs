@@ -1,14 +1,17 @@
 //! A server of a test's own: in this process, on a free loopback port, with certificates of its own.
 
-use std::os::fd::{IntoRawFd as _, RawFd};
+use std::os::fd::IntoRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures::{Stream, StreamExt as _};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use meshbed_apiserver::{Limits, Options, Server};
+use meshbed_apiserver::{Limits, NODE_MONITOR_GRACE_PERIOD, Options, RunError, Server, admin};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
@@ -18,89 +21,67 @@ use tokio::task::JoinHandle;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 const TOKEN: &str = "correct-horse";
+const ADMIN_SOCKET: &str = "admin.sock";
 
 /// A server that lives as long as this value.
 pub(crate) struct TestServer {
     directory: TempDir,
+    options: Options,
     url: String,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), RunError>>,
 }
 
 impl TestServer {
     /// Starts one with ordinary limits.
     pub(crate) async fn start() -> Self {
-        Self::with(Limits::default()).await
+        Self::customised(|_, _| {}).await
     }
 
     /// Starts one with other limits.
     pub(crate) async fn with(limits: Limits) -> Self {
-        Self::start_with(limits, None).await
+        Self::customised(|options, _| options.limits = limits).await
     }
 
     /// Starts one that is handed a listener, and is used by way of it.
     pub(crate) async fn inheriting(listener: std::net::TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
-        let mut server = Self::start_with(Limits::default(), Some(listener.into_raw_fd())).await;
+        let mut server = Self::customised(|options, _| options.listen_fd = Some(listener.into_raw_fd())).await;
         server.url = format!("https://{address}");
         server.write_kubeconfigs();
         server
     }
 
-    async fn start_with(limits: Limits, listen_fd: Option<RawFd>) -> Self {
+    /// Starts one whose options are changed first; the path is that of a folder of its own.
+    pub(crate) async fn customised(change: impl FnOnce(&mut Options, &Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        certificates(directory.path());
-        std::fs::write(directory.path().join("token"), format!("{TOKEN}\n")).unwrap();
-        let options = Options {
-            cluster_name: "alpha".to_owned(),
-            service_cidr: "10.101.0.0/16".parse().unwrap(),
-            pod_cidr: "10.1.0.0/16".parse().unwrap(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            listen_fd,
-            tls_cert: directory.path().join("server.crt"),
-            tls_key: directory.path().join("server.key"),
-            client_ca: directory.path().join("ca.crt"),
-            token_file: directory.path().join("token"),
-            seed: Some(1),
-            limits,
-        };
-        let server = Server::bind(options).await.unwrap();
+        let mut options = prepare(directory.path());
+        change(&mut options, directory.path());
+        Self::serve(directory, options).await
+    }
+
+    async fn serve(directory: TempDir, mut options: Options) -> Self {
+        let server = Server::bind(options.clone()).await.unwrap();
+        options.listen = server.local_address();
         let url = format!("https://{}", server.local_address());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.serve(async {
             // Dropping the sender means the same.
             drop(stopped.await);
         }));
-        let server = Self { directory, url, stop: Some(stop), task };
+        let server = Self { directory, options, url, stop: Some(stop), task };
         server.write_kubeconfigs();
         server
     }
 
-    fn write_kubeconfigs(&self) {
-        self.write_kubeconfig("kubeconfig", &format!("token: {TOKEN}"));
-        self.write_kubeconfig("kubeconfig.certificate", "client-certificate: client.crt\n    client-key: client.key");
+    /// Stops the server, and starts one with the same options at the same address.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.end().await;
+        Self::serve(self.directory, self.options).await
     }
 
-    fn write_kubeconfig(&self, name: &str, user: &str) {
-        let url = &self.url;
-        let text = indoc::formatdoc! {"
-            apiVersion: v1
-            kind: Config
-            clusters:
-            - name: alpha
-              cluster:
-                server: {url}
-                certificate-authority: ca.crt
-            users:
-            - name: admin
-              user:
-                {user}
-            contexts:
-            - name: alpha
-              context: {{cluster: alpha, user: admin}}
-            current-context: alpha
-        "};
-        std::fs::write(self.path(name), text).unwrap();
+    fn write_kubeconfigs(&self) {
+        write_kubeconfig(self.directory.path(), &self.url);
     }
 
     /// A file of the server's.
@@ -178,11 +159,86 @@ impl TestServer {
         error
     }
 
+    /// A client of the admin socket.
+    pub(crate) async fn admin(&self) -> admin::Client {
+        admin::Client::connect(self.path(ADMIN_SOCKET)).await.unwrap()
+    }
+
+    /// A client with the token that calls itself `user_agent`.
+    pub(crate) async fn client_as(&self, user_agent: &str) -> Client {
+        let kubeconfig = Kubeconfig::read_from(self.path("kubeconfig")).unwrap();
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        config.headers.push((http::header::USER_AGENT, user_agent.parse().unwrap()));
+        Client::try_from(config).unwrap()
+    }
+
     /// Stops the server; returns when it has stopped.
     pub(crate) async fn stop(mut self) {
-        drop(self.stop.take());
-        tokio::time::timeout(DEADLINE, &mut self.task).await.expect("the server stops").unwrap();
+        self.end().await;
     }
+
+    async fn end(&mut self) {
+        drop(self.stop.take());
+        let ended = tokio::time::timeout(DEADLINE, &mut self.task).await.expect("the server stops");
+        ended.unwrap().expect("the server ends as ordered");
+    }
+}
+
+/// Writes the kubeconfigs of a server at `url`, with the token and with a certificate.
+pub(crate) fn write_kubeconfig(directory: &Path, url: &str) {
+    let certificate = "client-certificate: client.crt\n    client-key: client.key".to_owned();
+    for (name, user) in [("kubeconfig", format!("token: {TOKEN}")), ("kubeconfig.certificate", certificate)] {
+        let text = indoc::formatdoc! {"
+            apiVersion: v1
+            kind: Config
+            clusters:
+            - name: alpha
+              cluster:
+                server: {url}
+                certificate-authority: ca.crt
+            users:
+            - name: admin
+              user:
+                {user}
+            contexts:
+            - name: alpha
+              context: {{cluster: alpha, user: admin}}
+            current-context: alpha
+        "};
+        std::fs::write(directory.join(name), text).unwrap();
+    }
+}
+
+/// Makes the files that a server needs, and options that name them.
+pub(crate) fn prepare(directory: &Path) -> Options {
+    certificates(directory);
+    std::fs::write(directory.join("token"), format!("{TOKEN}\n")).unwrap();
+    Options {
+        cluster_name: "alpha".to_owned(),
+        service_cidr: "10.101.0.0/16".parse().unwrap(),
+        pod_cidr: "10.1.0.0/16".parse().unwrap(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        listen_fd: None,
+        tls_cert: directory.join("server.crt"),
+        tls_key: directory.join("server.key"),
+        client_ca: directory.join("ca.crt"),
+        token_file: directory.join("token"),
+        data_dir: None,
+        admin_socket: Some(directory.join(ADMIN_SOCKET)),
+        node_monitor_grace_period: NODE_MONITOR_GRACE_PERIOD,
+        seed: Some(1),
+        limits: Limits::default(),
+    }
+}
+
+/// Reads events of a watch.
+pub(crate) async fn next<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> T {
+    tokio::time::timeout(DEADLINE, stream.next()).await.expect("an event comes").expect("the stream goes on")
+}
+
+/// An object out of JSON.
+pub(crate) fn object<K: DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).unwrap()
 }
 
 fn certificates(directory: &Path) {

@@ -1,4 +1,5 @@
-//! A pod's cgroup (v2). It is the one thing that knows every process of the pod.
+//! Cgroups (v2) of pods: one a pod, and in it one a container, which is the one thing that knows every process of the
+//! container. What others start in the pod (`meshbed exec`, probe clients) is in the pod's own and outlives containers.
 
 use std::{
     fs, io,
@@ -29,6 +30,12 @@ pub(crate) struct CgroupError {
     source: io::Error,
 }
 
+/// The cgroup of a container, below its pod's.
+pub(crate) fn of_container(pod: &Path, container: &str) -> PathBuf {
+    // Names of containers are DNS labels, and the kernel's own files have a dot in theirs.
+    pod.join(container)
+}
+
 /// Makes a cgroup; one that is there is fine.
 pub(crate) fn make(path: &Path) -> Result<(), CgroupError> {
     match fs::create_dir(path) {
@@ -37,12 +44,13 @@ pub(crate) fn make(path: &Path) -> Result<(), CgroupError> {
     }
 }
 
-/// Kills every process in the cgroup and removes it, once they are gone. One that is not there is fine.
+/// Kills every process in the cgroup and below, frozen ones too, and removes it with those below once they are gone.
+/// One that is not there is fine.
 pub(crate) async fn remove(path: &Path) -> Result<(), CgroupError> {
     let deadline = Instant::now() + EMPTY_DEADLINE;
     let mut pause = LOOK_FIRST;
     loop {
-        match fs::remove_dir(path) {
+        match remove_empty(path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(busy) if busy.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {}
@@ -55,11 +63,33 @@ pub(crate) async fn remove(path: &Path) -> Result<(), CgroupError> {
     }
 }
 
+/// Removes a cgroup and those below, leaves first.
+fn remove_empty(path: &Path) -> io::Result<()> {
+    for child in children(path)? {
+        remove_empty(&child)?;
+    }
+    fs::remove_dir(path)
+}
+
+fn children(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            children.push(entry.path());
+        }
+    }
+    Ok(children)
+}
+
 fn kill_all(path: &Path) -> io::Result<()> {
     match fs::write(path.join("cgroup.kill"), "1") {
         // Kernels before 5.14 do not have the file.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
         result => return result,
+    }
+    for child in children(path)? {
+        kill_all(&child)?;
     }
     for line in fs::read_to_string(path.join("cgroup.procs"))?.lines() {
         let Ok(pid) = line.parse() else { continue };

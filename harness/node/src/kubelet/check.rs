@@ -1,40 +1,23 @@
 //! Probes of containers: readiness, liveness, startup.
 
-use std::{
-    convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
-use k8s_openapi::{
-    api::core::v1::{Container, HTTPGetAction, Probe},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::core::v1::{Container, Probe};
 use tokio::{
-    net::TcpStream,
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 
 use super::{
-    container::{self, Place},
-    plan::{Plan, PlanError},
+    action::{Action, Target, invalid},
+    plan::PlanError,
 };
-use crate::http::Get;
 
 /// First pause between checks of something that has not been seen well yet. A mesh is up as soon as its pods are
 /// ready, and our programs take a few milliseconds.
 const EAGER_FIRST: Duration = Duration::from_millis(1);
 /// Longest such pause, unless the probe's own period is shorter.
 const EAGER_LONGEST: Duration = Duration::from_millis(250);
-
-/// What a probe does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Action {
-    Http { port: u16, host: Option<String>, path: String, headers: Vec<(String, String)> },
-    Tcp { port: u16 },
-    Exec { command: Vec<String> },
-}
 
 /// A probe, with Kubernetes' defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,15 +28,6 @@ pub(crate) struct Check {
     timeout: Duration,
     failure_threshold: u32,
     success_threshold: u32,
-}
-
-/// The running container that is checked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
-    pub(crate) ip: Ipv4Addr,
-    pub(crate) pid: i32,
-    pub(crate) plan: &'a Plan,
-    pub(crate) place: &'a Place,
 }
 
 /// All probes of a container.
@@ -78,9 +52,9 @@ impl Checks {
 impl Check {
     fn new(probe: &Probe, container: &Container) -> Result<Self, PlanError> {
         let action = if let Some(http) = &probe.http_get {
-            http_action(http, container)?
+            Action::http(http, container)?
         } else if let Some(tcp) = &probe.tcp_socket {
-            Action::Tcp { port: port_of(&tcp.port, container)? }
+            Action::tcp(&tcp.port, container)?
         } else if let Some(command) = probe.exec.as_ref().and_then(|exec| exec.command.clone()) {
             Action::Exec { command }
         } else {
@@ -107,11 +81,15 @@ impl Check {
         timeout(self.timeout, self.action.succeeds(target)).await.unwrap_or(false)
     }
 
-    /// Tells every change of readiness; starts from not ready. Eager until the first time, then once a period.
-    pub(crate) async fn follow(&self, target: Target<'_>, changes: &mpsc::Sender<bool>) -> Infallible {
+    /// Waits for as long as the probe leaves a container alone that has just started.
+    pub(crate) async fn initial_delay(&self) {
         sleep_until(Instant::now() + self.initial_delay).await;
-        let mut counter = Counter::new(self);
-        let mut eager = Some(EAGER_FIRST);
+    }
+
+    /// Tells every change of readiness, which is `ready` now. Once a period; eager until it is ready for the first time.
+    pub(crate) async fn follow(&self, target: Target<'_>, ready: bool, changes: &mpsc::Sender<bool>) -> Infallible {
+        let mut counter = Counter { ready, ..Counter::new(self) };
+        let mut eager = (!ready).then_some(EAGER_FIRST);
         loop {
             if let Some(ready) = counter.count(self.succeeds(target).await) {
                 // Fails only when the caller is about to drop this.
@@ -140,7 +118,7 @@ impl Check {
     pub(crate) async fn starts(&self, target: Target<'_>) -> bool {
         let allowed = self.initial_delay + self.period * self.failure_threshold;
         let success = async {
-            sleep_until(Instant::now() + self.initial_delay).await;
+            self.initial_delay().await;
             let mut pause = EAGER_FIRST;
             while !self.succeeds(target).await {
                 sleep_until(Instant::now() + pause).await;
@@ -183,69 +161,6 @@ impl Counter {
     }
 }
 
-impl Action {
-    async fn succeeds(&self, target: Target<'_>) -> bool {
-        match self {
-            Self::Tcp { port } => connect(target.ip, *port).await.is_some(),
-            Self::Http { port, host, path, headers } => {
-                let Some(mut stream) = connect(target.ip, *port).await else { return false };
-                let address = format!("{}:{port}", target.ip);
-                let get = Get { host: host.as_deref().unwrap_or(&address), path, headers };
-                // As for a kubelet, redirects are success.
-                get.send(&mut stream).await.is_ok_and(|response| (200..400).contains(&response.status))
-            }
-            Self::Exec { command } => {
-                let [program, arguments @ ..] = command.as_slice() else { return false };
-                let Ok(mut command) = container::command_inside(target.plan, target.place, target.pid, program) else {
-                    return false;
-                };
-                command.args(arguments);
-                match container::spawn(command).await {
-                    Ok(mut child) => child.wait().await.is_ok_and(|status| status.success()),
-                    Err(_) => false,
-                }
-            }
-        }
-    }
-}
-
-async fn connect(ip: Ipv4Addr, port: u16) -> Option<TcpStream> {
-    TcpStream::connect(SocketAddr::from((ip, port))).await.ok()
-}
-
-fn http_action(http: &HTTPGetAction, container: &Container) -> Result<Action, PlanError> {
-    if http.scheme.as_deref().is_some_and(|scheme| !scheme.eq_ignore_ascii_case("http")) {
-        return Err(invalid(container, "has a probe over HTTPS, which meshbed does not have"));
-    }
-    let given = http.http_headers.iter().flatten();
-    let (hosts, others): (Vec<_>, Vec<_>) = given
-        .map(|header| (header.name.clone(), header.value.clone()))
-        .partition(|(name, _)| name.eq_ignore_ascii_case("host"));
-    Ok(Action::Http {
-        port: port_of(&http.port, container)?,
-        host: hosts.into_iter().next().map(|(_, value)| value),
-        path: http.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned()),
-        headers: others,
-    })
-}
-
-fn port_of(port: &IntOrString, container: &Container) -> Result<u16, PlanError> {
-    let number = match port {
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(name) => {
-            let named = container.ports.iter().flatten().find(|port| port.name.as_ref() == Some(name));
-            named.map(|port| port.container_port).or_else(|| name.parse().ok())
-        }
-    };
-    let number = number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number > 0);
-    number.ok_or_else(|| invalid(container, "has a probe for a port that it does not have"))
-}
-
-fn invalid(container: &Container, what: &str) -> PlanError {
-    let message = format!("container `{}` {what}", container.name);
-    PlanError { reason: "CreateContainerConfigError", message }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -272,7 +187,7 @@ mod tests {
     #[test]
     fn a_port_that_is_not_there_is_told() {
         let error = Checks::of(&container(json!({"tcpSocket": {"port": "metrics"}}))).expect_err("no such port");
-        assert_eq!(error.message, "container `web` has a probe for a port that it does not have");
+        assert_eq!(error.message, "container `web` has a probe or hook for a port that it does not have");
     }
 
     #[test]

@@ -12,16 +12,20 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-use super::plan::{self, Plan, PlanError};
+use super::{
+    cgroup,
+    plan::{self, Plan, PlanError},
+};
 use crate::{
     child::{self, BindMount},
     exec::{self, Entry},
 };
 
-/// What every process of a pod is in.
+/// What every process of a container is in.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) netns: PathBuf,
+    /// The container's own cgroup, in the pod's.
     pub(crate) cgroup: PathBuf,
     /// The hosts file of the pod's namespace.
     pub(crate) hosts: PathBuf,
@@ -30,7 +34,8 @@ pub(crate) struct Place {
 /// Where a pod looks for names of hosts.
 pub(crate) const HOSTS_TARGET: &str = "/etc/hosts";
 
-/// Starts a container's first process. Its output is appended to `log`.
+/// Starts a container's first process. Its output is appended to `log`, by itself and through no pipe: it goes on
+/// without this kubelet. Whatever an earlier run left in the container's cgroup is killed first: it might still listen.
 pub(crate) async fn start(plan: &Plan, place: &Place, log: &Path) -> Result<Child, PlanError> {
     let failed = |what: &str, error: &dyn std::error::Error| PlanError {
         reason: "RunContainerError",
@@ -39,6 +44,8 @@ pub(crate) async fn start(plan: &Plan, place: &Place, log: &Path) -> Result<Chil
     let output = OpenOptions::new().create(true).append(true).open(log);
     let output = output.map_err(|error| failed(&format!("open `{}`", log.display()), &error))?;
     let errors = output.try_clone().map_err(|error| failed("duplicate a descriptor", &error))?;
+    cgroup::remove(&place.cgroup).await.map_err(|error| failed("end the run before", &error))?;
+    cgroup::make(&place.cgroup).map_err(|error| failed("make a place", &error))?;
     let network = exec::open(&place.netns).map_err(|error| failed("enter the pod", &error))?;
     let cgroup = exec::open_procs(&place.cgroup).map_err(|error| failed("enter the pod", &error))?;
     let hosts = (place.hosts.as_path(), Path::new(HOSTS_TARGET));
@@ -76,7 +83,7 @@ pub(crate) async fn spawn(mut command: Command) -> io::Result<Child> {
     tokio::task::spawn_blocking(move || command.spawn()).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-/// A command for a check inside of a container whose first process is `pid`. It dies with the returned child.
+/// A command for a check or hook inside of a container whose first process is `pid`. It dies with the returned child.
 pub(crate) fn command_inside(plan: &Plan, place: &Place, pid: i32, program: &str) -> Result<Command, exec::EnterError> {
     let entry = Entry::of_process(pid, &place.netns, &place.cgroup)?;
     let mut command = Command::from(entry.command(Path::new(program)));

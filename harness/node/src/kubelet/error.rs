@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::network::NetworkError;
+use super::{checkpoint::CheckpointError, network::NetworkError};
 use crate::PodStateError;
 
 /// The kubelet could not start or go on.
@@ -43,9 +43,15 @@ pub enum KubeletError {
     /// The node's own network could not be prepared.
     #[error("failed to prepare the node's network")]
     Network(#[source] NetworkError),
-    /// What an earlier kubelet left could not be read.
+    /// What an earlier kubelet left could not be listed.
     #[error("failed to look for pods of an earlier kubelet")]
     Leftovers(#[source] PodStateError),
+    /// What an earlier kubelet wrote down could not be read.
+    #[error("failed to look for pods of an earlier kubelet")]
+    Checkpoints(#[source] CheckpointError),
+    /// The kernel does not tell in which boot we are.
+    #[error("failed to find the node's boot ID")]
+    BootId(#[source] io::Error),
     /// The pod CIDR has no room for a gateway and a pod.
     #[error("pod CIDR `{cidr}` has no room for pods")]
     PodCidr {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::{self, Write},
     net::IpAddr,
     path::{Path, PathBuf},
@@ -54,19 +54,23 @@ pub(crate) fn render(services: &ClusterIps, namespace: &str) -> String {
 pub(crate) struct HostsFiles {
     folder: PathBuf,
     services: ClusterIps,
+    /// Whether the services are known. Before, a file that an earlier kubelet wrote knows more than we do.
+    is_listed: bool,
     namespaces: BTreeSet<String>,
 }
 
 impl HostsFiles {
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, services: ClusterIps::new(), namespaces: BTreeSet::new() }
+        Self { folder, services: ClusterIps::new(), is_listed: false, namespaces: BTreeSet::new() }
     }
 
     /// Path of a namespace's file, which is written when it is not there yet.
     pub(crate) fn file(&mut self, namespace: &str) -> io::Result<PathBuf> {
         let path = self.folder.join(namespace);
         if !self.namespaces.contains(namespace) {
-            fs::write(&path, render(&self.services, namespace))?;
+            if self.is_listed || !path.exists() {
+                overwrite(&path, &render(&self.services, namespace))?;
+            }
             self.namespaces.insert(namespace.to_owned());
         }
         Ok(path)
@@ -75,6 +79,7 @@ impl HostsFiles {
     /// Writes all files anew.
     pub(crate) fn update(&mut self, services: ClusterIps) -> io::Result<()> {
         self.services = services;
+        self.is_listed = true;
         for namespace in &self.namespaces {
             overwrite(&self.folder.join(namespace), &render(&self.services, namespace))?;
         }
@@ -85,14 +90,14 @@ impl HostsFiles {
 /// Writes in place, since pods have this very file mounted. One write and then the new length: a reader never finds an
 /// empty file.
 fn overwrite(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     file.write_all(text.as_bytes())?;
     file.set_len(text.len() as u64)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::{fs, os::unix::fs::MetadataExt};
 
     use super::*;
 
@@ -117,6 +122,18 @@ mod tests {
         );
         delete(&mut services, &service("other", "rebel-base", ""));
         assert_eq!(render(&services, "other").lines().count(), 2);
+    }
+
+    #[test]
+    fn an_earlier_kubelets_file_stays_until_more_is_known() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("default");
+        fs::write(&path, "10.101.0.10 rebel-base\n").expect("written");
+        let mut files = HostsFiles::new(folder.path().to_owned());
+        assert_eq!(files.file("default").expect("it is there"), path);
+        assert_eq!(fs::read_to_string(&path).expect("text"), "10.101.0.10 rebel-base\n");
+        files.update(ClusterIps::new()).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "127.0.0.1 localhost\n");
     }
 
     #[test]

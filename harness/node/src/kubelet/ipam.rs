@@ -51,6 +51,19 @@ impl Ipam {
         Ok(Ipv4Addr::from(free))
     }
 
+    /// Takes an address that a pod has already. False when it is not one of these or is taken.
+    pub(crate) fn reserve(&mut self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&u32::from(address)) && self.taken.insert(address)
+    }
+
+    /// Goes on behind the address that was given out last, before a restart.
+    pub(crate) fn resume_after(&mut self, address: Ipv4Addr) {
+        let next = u32::from(address).saturating_add(1);
+        if (self.first..=self.last).contains(&next) {
+            self.next = next;
+        }
+    }
+
     /// Gives an address back.
     pub(crate) fn release(&mut self, address: Ipv4Addr) {
         let was_taken = self.taken.remove(&address);
@@ -85,6 +98,19 @@ mod tests {
         let first = ipam.allocate().expect("there is room");
         ipam.release(first);
         assert_ne!(ipam.allocate(), Ok(first));
+    }
+
+    #[test]
+    fn a_restart_goes_on_where_it_was() {
+        let mut ipam = ipam("10.1.1.0/29");
+        assert!(ipam.reserve(Ipv4Addr::new(10, 1, 1, 4)));
+        assert!(!ipam.reserve(Ipv4Addr::new(10, 1, 1, 4)), "it is taken");
+        assert!(!ipam.reserve(Ipv4Addr::new(10, 1, 2, 4)), "it is elsewhere");
+        assert!(!ipam.reserve(Ipv4Addr::new(10, 1, 1, 1)), "it is the gateway");
+        ipam.resume_after(Ipv4Addr::new(10, 1, 1, 3));
+        assert_eq!(ipam.allocate(), Ok(Ipv4Addr::new(10, 1, 1, 5)));
+        ipam.resume_after(Ipv4Addr::new(10, 1, 1, 6));
+        assert_eq!(ipam.allocate(), Ok(Ipv4Addr::new(10, 1, 1, 6)), "behind the last one, nothing changes");
     }
 
     #[test_case("10.1.1.0/30", true ; "one pod")]

@@ -11,12 +11,13 @@ use std::{
 
 use futures::TryStreamExt;
 use netlink_packet_route::{
-    link::{InfoData, InfoVeth},
+    link::{InfoData, InfoVeth, LinkAttribute},
     route::{RouteMessage, RouteScope},
 };
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
+    sys::statfs::{NSFS_MAGIC, statfs},
 };
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::{runtime, sync::oneshot};
@@ -27,6 +28,10 @@ pub(crate) const NETNS_FOLDER: &str = "/run/netns";
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 /// The pod's end of the pair.
 const POD_LINK: &str = "eth0";
+/// Start of the name of the node's end, as Cilium calls it.
+const LINK_PREFIX: &str = "lxc";
+/// How much of a pod's UID is in names.
+const UID_DIGITS: usize = 8;
 /// Mounts that may pin one namespace, on top of each other.
 const PINS_MAX: u32 = 8;
 /// Settings of a pod's namespace, below `/proc/sys/net`. Those of IPv6 are absent when the kernel has none.
@@ -62,8 +67,9 @@ impl PodNames {
     pub(crate) fn new(netns_prefix: &str, uid: &str) -> Self {
         // A UID is 32 hexadecimal digits and hyphens (RFC 9562); eight digits are unique enough for one node's pods,
         // and `lxc` with eight digits fits into an interface name (15 bytes).
-        let digits: String = uid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
-        Self { netns: Path::new(NETNS_FOLDER).join(format!("{netns_prefix}{digits}")), link: format!("lxc{digits}") }
+        let digits: String = uid.chars().filter(char::is_ascii_hexdigit).take(UID_DIGITS).collect();
+        let netns = Path::new(NETNS_FOLDER).join(format!("{netns_prefix}{digits}"));
+        Self { netns, link: format!("{LINK_PREFIX}{digits}") }
     }
 }
 
@@ -90,6 +96,35 @@ impl NodeNetwork {
         add.execute().await.act(|| format!("add gateway address {address} to `lo`"))
     }
 
+    /// Whether the namespace and the link that a kubelet made for a pod are still there.
+    pub(crate) async fn is_intact(&self, names: &PodNames) -> bool {
+        statfs(&names.netns).is_ok_and(|found| found.filesystem_type() == NSFS_MAGIC)
+            && link_of(&self.netlink, &names.link).await.is_ok()
+    }
+
+    /// Removes links and namespaces of pods that are not in `kept`, whoever made them.
+    pub(crate) async fn sweep(&self, netns_prefix: &str, kept: &[PodNames]) -> Result<(), NetworkError> {
+        let links: Vec<_> = self.netlink.link().get().execute().try_collect().await.act(|| "list links".to_owned())?;
+        let names = links.into_iter().flat_map(|link| link.attributes).filter_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        });
+        for name in names.filter(|name| has_digits(name, LINK_PREFIX)) {
+            if !kept.iter().any(|kept| kept.link == name) {
+                self.remove_link(&name).await?;
+            }
+        }
+        let list = || format!("list `{NETNS_FOLDER}`");
+        for entry in fs::read_dir(NETNS_FOLDER).act(list)? {
+            let path = entry.act(list)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if has_digits(&name, netns_prefix) && !kept.iter().any(|kept| kept.netns == path) {
+                remove_namespace(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes everything. What a failure leaves behind is removed by [`Self::disconnect`].
     pub(crate) async fn connect(
         &self,
@@ -111,18 +146,19 @@ impl NodeNetwork {
         let up = LinkMessageBuilder::<LinkUnspec>::new().index(loopback).up().build();
         inside.link().change(up).execute().await.act(|| "set the pod's `lo` up".to_owned())?;
         // Not when it is made: the peer of a pair is not connected at that moment, and refuses (ENOTCONN).
-        let own = index_of(&inside, POD_LINK).await?;
-        let up = LinkMessageBuilder::<LinkUnspec>::new().index(own).up().build();
+        let own = link_of(&inside, POD_LINK).await?;
+        let up = LinkMessageBuilder::<LinkUnspec>::new().index(own.index).up().build();
         inside.link().change(up).execute().await.act(|| format!("set the pod's `{POD_LINK}` up"))?;
-        let up = LinkMessageBuilder::<LinkUnspec>::new().index(own).up().build();
-        inside.link().change(up).execute().await.act(|| format!("set the pod's `{POD_LINK}` up"))?;
-        let add = inside.address().add(own, IpAddr::V4(address), 32);
+        let add = inside.address().add(own.index, IpAddr::V4(address), 32);
         add.execute().await.act(|| format!("add address {address} to the pod"))?;
-        let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(own).onlink().build();
+        let default =
+            RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(own.index).onlink().build();
         inside.route().add(default).execute().await.act(|| format!("add the pod's route via {gateway}"))?;
 
-        let link = index_of(&self.netlink, &names.link).await?;
-        let add = self.netlink.route().add(route_to(address, Some(link))).replace();
+        let link = link_of(&self.netlink, &names.link).await?;
+        add_neighbour(&inside, &own, gateway, &link).await?;
+        add_neighbour(&self.netlink, &link, address, &own).await?;
+        let add = self.netlink.route().add(route_to(address, Some(link.index))).replace();
         add.execute().await.act(|| format!("add a route to {address}"))
     }
 
@@ -231,10 +267,38 @@ fn remove_namespace(path: &Path) -> Result<(), NetworkError> {
     }
 }
 
-async fn index_of(netlink: &Handle, name: &str) -> Result<u32, NetworkError> {
+/// A link and its hardware address.
+struct Found {
+    index: u32,
+    mac: Vec<u8>,
+}
+
+async fn link_of(netlink: &Handle, name: &str) -> Result<Found, NetworkError> {
     let act = || format!("find link `{name}`");
-    let link = netlink.link().get().match_name(name).execute().try_next().await.act(act)?;
-    link.map(|link| link.header.index).ok_or_else(|| io::Error::from(nix::errno::Errno::ENODEV)).act(act)
+    let link = netlink.link().get().match_name(name.to_owned()).execute().try_next().await.act(act)?;
+    let link = link.ok_or_else(|| io::Error::from(nix::errno::Errno::ENODEV)).act(act)?;
+    let mac = link.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(mac) => Some(mac),
+        _ => None,
+    });
+    Ok(Found { index: link.header.index, mac: mac.unwrap_or_default() })
+}
+
+async fn index_of(netlink: &Handle, name: &str) -> Result<u32, NetworkError> {
+    Ok(link_of(netlink, name).await?.index)
+}
+
+/// Tells for ever who has `address` at the other end of `link`. Entries that are learnt have to be confirmed again and
+/// again, and may be thrown away when all namespaces of the machine together have more than 1,024 (`gc_thresh3`).
+async fn add_neighbour(netlink: &Handle, link: &Found, address: Ipv4Addr, to: &Found) -> Result<(), NetworkError> {
+    let add = netlink.neighbours().add(link.index, IpAddr::V4(address)).link_layer_address(&to.mac).replace();
+    add.execute().await.act(|| format!("add neighbour {address}"))
+}
+
+/// Whether a name is one that [`PodNames`] makes.
+fn has_digits(name: &str, prefix: &str) -> bool {
+    let digits = name.strip_prefix(prefix);
+    digits.is_some_and(|digits| digits.len() == UID_DIGITS && digits.chars().all(|digit| digit.is_ascii_hexdigit()))
 }
 
 fn is_no_device(error: &io::Error) -> bool {
@@ -278,5 +342,8 @@ mod tests {
         assert_eq!(names.netns, Path::new("/run/netns/mb-k3f9x2-alpha-alpha-1-0a1b2c3d"));
         assert_eq!(names.link, "lxc0a1b2c3d");
         assert!(names.link.len() < 16, "IFNAMSIZ counts the NUL");
+        assert!(has_digits(&names.link, LINK_PREFIX));
+        assert!(!has_digits("lxc_health", LINK_PREFIX), "an agent's own");
+        assert!(!has_digits("mb-k3f9x2-alpha-alpha-1-x-0a1b2c3d", "mb-k3f9x2-alpha-alpha-1-"), "another node's");
     }
 }

@@ -34,4 +34,13 @@ pub struct Options {
     /// The program `meshbed-pod`, which containers of known images run.
     #[arg(long, value_name = "FILE")]
     pub pod_program: PathBuf,
+    /// How long others believe that the node lives after it renewed its lease, in seconds; it renews it four times as
+    /// often. Kubernetes' kubelet has the same number in its configuration file.
+    #[arg(long, value_name = "SECONDS", default_value_t = LEASE_DURATION_SECONDS, value_parser = clap::value_parser!(u32).range(1..=LEASE_DURATION_SECONDS_MAX))]
+    pub node_lease_duration_seconds: u32,
 }
+
+/// Kubernetes' default.
+pub const LEASE_DURATION_SECONDS: u32 = 40;
+/// An hour: a longer lease tells nothing.
+const LEASE_DURATION_SECONDS_MAX: i64 = 3600;

@@ -1,7 +1,7 @@
 //! What to run for a container: program, arguments, environment, mounts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,9 @@ use super::{
 
 /// Search path of containers: the machine's programs, as there are no images.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Port of web servers.
+const WEB_PORT: u16 = 80;
 
 /// Everything about a container's surroundings that its program is told.
 #[derive(Clone, Debug)]
@@ -80,13 +83,26 @@ pub(crate) fn plan(pod: &Pod, container: &Container, around: &Surroundings) -> R
     let arguments = match program {
         Program::Web => {
             let root = volumes::web_root(&mounts, &around.volumes, &container.name)?;
-            vec!["web".to_owned(), "--listen=0.0.0.0:80".to_owned(), format!("--root={}", root.display())]
+            ["web".to_owned(), format!("--root={}", root.display())].into_iter().chain(listening(container)).collect()
         }
-        Program::JsonMock => vec!["json-mock".to_owned(), "--listen=0.0.0.0:80".to_owned()],
+        Program::JsonMock => std::iter::once("json-mock".to_owned()).chain(listening(container)).collect(),
         Program::Pause => vec!["pause".to_owned()],
     };
     // Our own programs are told where volumes are; nothing has to be mounted for them.
     Ok(Plan { program: around.pod_program.clone(), arguments, environment, working_folder: None, mounts: Vec::new() })
+}
+
+/// Where a server listens: at port 80, as the images do that it stands in for, and wherever the container says so.
+fn listening(container: &Container) -> impl Iterator<Item = String> {
+    let mut arguments = BTreeSet::from([format!("--listen=0.0.0.0:{WEB_PORT}")]);
+    for port in container.ports.iter().flatten() {
+        // Absent means TCP; the API server refuses what is neither.
+        match port.protocol.as_deref() {
+            Some("UDP") => arguments.insert(format!("--udp={}", port.container_port)),
+            _ => arguments.insert(format!("--listen=0.0.0.0:{}", port.container_port)),
+        };
+    }
+    arguments.into_iter()
 }
 
 fn environment(pod: &Pod, container: &Container, around: &Surroundings) -> Result<BTreeMap<String, String>, PlanError> {
@@ -231,6 +247,13 @@ mod tests {
         let variables = ["MESHBED_CLUSTER", "POD_NAME", "POD_NAMESPACE", "POD_IP", "NODE_NAME"];
         let values = variables.map(|name| plan.environment[name].as_str());
         assert_eq!(values, ["alpha", "x-wing-1", "default", "10.1.1.2", "alpha-1"]);
+    }
+
+    #[test]
+    fn servers_listen_where_the_container_says() {
+        let ports = json!([{"containerPort": 80}, {"containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"}]);
+        let plan = planned(json!({"name": "a", "image": "json-mock", "ports": ports})).expect("a plan");
+        assert_eq!(plan.arguments, ["json-mock", "--listen=0.0.0.0:80", "--listen=0.0.0.0:8080", "--udp=53"]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! A pod's status, from what is known of its containers. Pure: no clock, no API.
 
-use std::net::Ipv4Addr;
+use std::{borrow::Cow, collections::BTreeMap, net::Ipv4Addr};
 
 use k8s_openapi::{
     api::core::v1::{
-        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-        HostIP, Pod, PodCondition, PodIP, PodStatus,
+        Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+        ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
@@ -27,7 +27,7 @@ pub(crate) struct ContainerRecord {
 /// State of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    Waiting { reason: &'static str, message: Option<String> },
+    Waiting { reason: Cow<'static, str>, message: Option<String> },
     Running { pid: i32, start_ticks: u64, since: Timestamp, started: bool },
     Terminated(Termination),
 }
@@ -45,7 +45,13 @@ pub(crate) struct Termination {
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
+    /// Nobody who was told is there any more: an earlier kubelet was its parent.
+    Unknown,
 }
+
+/// What containerd says of a container whose end nobody saw.
+const UNKNOWN_CODE: i32 = 255;
+const UNKNOWN_REASON: &str = "Unknown";
 
 /// When containers are started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,24 @@ impl Exit {
         match self {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
+            Self::Unknown => UNKNOWN_CODE,
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Unknown => UNKNOWN_REASON,
+            exit if exit.code() == 0 => "Completed",
+            _ => "Error",
+        }
+    }
+
+    /// Reads what [`State::status`] wrote.
+    fn restored(terminated: &ContainerStateTerminated) -> Self {
+        match terminated.signal {
+            _ if terminated.reason.as_deref() == Some(UNKNOWN_REASON) => Self::Unknown,
+            Some(signal) if signal != 0 => Self::Signal(signal),
+            _ => Self::Code(terminated.exit_code),
         }
     }
 }
@@ -94,11 +118,53 @@ impl RestartPolicy {
 impl ContainerRecord {
     /// A container that was not started yet.
     pub(crate) fn new(name: &str, image: &str) -> Self {
-        let state = State::Waiting { reason: "ContainerCreating", message: None };
+        let state = State::Waiting { reason: "ContainerCreating".into(), message: None };
         Self { name: name.to_owned(), image: image.to_owned(), state, last: None, ready: false, restarts: 0 }
     }
 
-    fn status(&self, pod_uid: &str) -> ContainerStatus {
+    /// It cannot be started yet. What is known of how it ended stays known.
+    pub(crate) fn wait(&mut self, reason: &'static str, message: &str) {
+        self.remember_termination();
+        self.ready = false;
+        self.state = State::Waiting { reason: reason.into(), message: Some(message.to_owned()) };
+    }
+
+    /// Takes how the last run ended from the state, before another one is put there.
+    pub(crate) fn remember_termination(&mut self) {
+        if let State::Terminated(termination) = &self.state {
+            self.last = Some(termination.clone());
+        }
+    }
+
+    /// A container of which an earlier kubelet said `status`. It still runs as `process`, with its start time; without
+    /// one it has ended, if it ran, and nobody saw how.
+    pub(crate) fn restored(
+        container: &Container,
+        status: Option<&ContainerStatus>,
+        process: Option<(i32, u64)>,
+        now: Timestamp,
+    ) -> Self {
+        let new = Self::new(&container.name, container.image.as_deref().unwrap_or_default());
+        let Some(status) = status else { return new };
+        let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+        let last = last.map(|terminated| Termination::restored(terminated, now));
+        let said = status.state.clone().unwrap_or_default();
+        let since = said.running.as_ref().map(|running| running.started_at.as_ref().map_or(now, |time| time.0));
+        let state = match (process, since, &said.terminated) {
+            (Some((pid, start_ticks)), since, _) => {
+                let started = status.started.unwrap_or(false);
+                State::Running { pid, start_ticks, since: since.unwrap_or(now), started }
+            }
+            (None, Some(since), _) => State::Terminated(Termination { exit: Exit::Unknown, since, at: now }),
+            (None, None, Some(terminated)) => State::Terminated(Termination::restored(terminated, now)),
+            (None, None, None) => new.state,
+        };
+        let ready = process.is_some() && status.ready;
+        Self { state, last, ready, restarts: status.restart_count, ..new }
+    }
+
+    /// Its status in the words of the API.
+    pub(crate) fn status(&self, pod_uid: &str) -> ContainerStatus {
         let was_started = !matches!((&self.state, &self.last), (State::Waiting { .. }, None));
         ContainerStatus {
             name: self.name.clone(),
@@ -115,11 +181,22 @@ impl ContainerRecord {
     }
 }
 
+impl Termination {
+    fn restored(terminated: &ContainerStateTerminated, now: Timestamp) -> Self {
+        let time = |time: &Option<Time>| time.as_ref().map_or(now, |time| time.0);
+        let (since, at) = (time(&terminated.started_at), time(&terminated.finished_at));
+        Self { exit: Exit::restored(terminated), since, at }
+    }
+}
+
 impl State {
     fn status(&self) -> ContainerState {
         match self {
             Self::Waiting { reason, message } => ContainerState {
-                waiting: Some(ContainerStateWaiting { reason: Some((*reason).to_owned()), message: message.clone() }),
+                waiting: Some(ContainerStateWaiting {
+                    reason: Some(reason.clone().into_owned()),
+                    message: message.clone(),
+                }),
                 ..ContainerState::default()
             },
             Self::Running { since, .. } => ContainerState {
@@ -131,9 +208,9 @@ impl State {
                     exit_code: exit.code(),
                     signal: match exit {
                         Exit::Signal(signal) => Some(*signal),
-                        Exit::Code(_) => None,
+                        Exit::Code(_) | Exit::Unknown => None,
                     },
-                    reason: Some(if exit.code() == 0 { "Completed" } else { "Error" }.to_owned()),
+                    reason: Some(exit.reason().to_owned()),
                     started_at: Some(Time(*since)),
                     finished_at: Some(Time(*at)),
                     ..ContainerStateTerminated::default()
@@ -184,6 +261,34 @@ pub(crate) fn patch(uid: &str, status: &PodStatus) -> Value {
         }
     }
     json!({"metadata": {"uid": uid}, "status": status})
+}
+
+/// Whether the API says of the pod what the kubelet says. Times do not count: they have whole seconds there.
+pub(crate) fn agrees(reported: Option<&PodStatus>, own: &PodStatus) -> bool {
+    let Some(reported) = reported else { return false };
+    let conditions = |status: &PodStatus| {
+        let own = status.conditions.iter().flatten().filter(|condition| own_kind(&condition.type_));
+        own.map(|condition| (condition.type_.clone(), condition.status.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let containers = |status: &PodStatus| {
+        let all = status.container_statuses.iter().flatten();
+        all.map(|status| (status.name.clone(), status.ready, status.restart_count, word(status))).collect::<Vec<_>>()
+    };
+    reported.phase == own.phase
+        && reported.pod_ip == own.pod_ip
+        && conditions(reported) == conditions(own)
+        && containers(reported) == containers(own)
+}
+
+/// The state that a container is in, as one word.
+fn word(status: &ContainerStatus) -> Option<&'static str> {
+    let state = status.state.as_ref()?;
+    let words = [
+        (state.waiting.is_some(), "waiting"),
+        (state.running.is_some(), "running"),
+        (state.terminated.is_some(), "terminated"),
+    ];
+    words.into_iter().find_map(|(is_it, word)| is_it.then_some(word))
 }
 
 /// Phase, as pod-lifecycle in Kubernetes' documentation defines it.

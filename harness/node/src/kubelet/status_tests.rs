@@ -97,3 +97,49 @@ fn a_released_address_is_removed_from_the_api() {
 fn phases(containers: &[ContainerRecord], policy: RestartPolicy) -> &'static str {
     phase(containers, policy)
 }
+
+fn restored(status: &ContainerStatus, process: Option<(i32, u64)>) -> ContainerRecord {
+    let container = Container { name: "web".into(), image: Some("nginx".into()), ..Container::default() };
+    ContainerRecord::restored(&container, Some(status), process, at(9))
+}
+
+#[test_case(running(true), Some((7, 9)) => running(true); "still running")]
+#[test_case(ended(Exit::Signal(9)), None => ended(Exit::Signal(9)); "ended by a signal")]
+#[test_case(ended(Exit::Code(3)), None => ended(Exit::Code(3)); "ended with a code")]
+#[test_case(ended(Exit::Unknown), None => ended(Exit::Unknown); "ended unseen")]
+#[test_case(ContainerRecord::new("web", "nginx"), None => ContainerRecord::new("web", "nginx"); "never started")]
+#[test_case(running(true), None => matches ContainerRecord {
+    ready: false, state: State::Terminated(Termination { exit: Exit::Unknown, .. }), .. }; "its end was missed")]
+fn a_later_kubelet_takes_over(record: ContainerRecord, process: Option<(i32, u64)>) -> ContainerRecord {
+    restored(&record.status("u-1"), process)
+}
+
+#[test]
+fn how_it_ended_before_and_how_often_is_remembered() {
+    let State::Terminated(last) = ended(Exit::Signal(9)).state else { unreachable!("it has ended") };
+    let record = ContainerRecord { last: Some(last), restarts: 3, ..running(false) };
+    assert_eq!(restored(&record.status("u-1"), Some((7, 9))), record);
+}
+
+#[test]
+fn an_unseen_end_is_told_as_containerd_does() {
+    let terminated = ended(Exit::Unknown).status("u-1").state.expect("a state").terminated.expect("it ended");
+    assert_eq!((terminated.exit_code, terminated.reason.as_deref()), (255, Some("Unknown")));
+}
+
+#[test]
+fn what_others_changed_is_noticed() {
+    let own = status(&pod("Always"), None, observed(&[running(true)], 1));
+    assert!(agrees(Some(&own), &own));
+    assert!(!agrees(None, &own));
+    let mut unready = own.clone();
+    for condition in unready.conditions.iter_mut().flatten().filter(|condition| condition.type_ == "Ready") {
+        condition.status = "False".into();
+    }
+    assert!(!agrees(Some(&unready), &own), "the node controller did this");
+    let mut rounded = own.clone();
+    for condition in rounded.conditions.iter_mut().flatten() {
+        condition.last_transition_time = None;
+    }
+    assert!(agrees(Some(&rounded), &own));
+}

@@ -1,28 +1,26 @@
 //! One container: started, checked, started again, ended.
 
-use std::{path::PathBuf, process::ExitStatus, time::Duration};
+use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::{Container, Pod},
     jiff::Timestamp,
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use tokio::{
-    process::Child,
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
 use super::{
-    check::{Checks, Target},
+    action::Target,
+    cgroup,
+    check::Checks,
     container::{self, Place},
-    plan::{self, PlanError, Surroundings},
+    ending::{self, Grace, Hook, Stop},
+    plan::{self, Plan, PlanError, Surroundings},
+    process::Process,
     status::{ContainerRecord, Exit, RestartPolicy, State, Termination},
 };
-use crate::start_ticks;
 
 /// Pause before the first restart; it doubles with each one. Kubernetes waits 10 s to 5 min, which no scenario would.
 const RESTART_FIRST: Duration = Duration::from_secs(1);
@@ -40,9 +38,6 @@ pub(crate) struct Report {
     pub(crate) index: usize,
     pub(crate) record: ContainerRecord,
 }
-
-/// Set once the container shall end: the time that it has for that.
-pub(crate) type Stop = Option<Duration>;
 
 /// Takes care of one container until it is stopped or ends for good.
 #[derive(Debug)]
@@ -66,21 +61,37 @@ enum Run {
     Again,
 }
 
+/// A run of the container that has begun.
+struct Begun {
+    process: Process,
+    plan: Plan,
+    checks: Checks,
+    hook: Option<Hook>,
+}
+
 impl Supervisor {
+    /// Goes on from the record: a container that runs in it is taken over, one that ended is started again if the pod
+    /// wants that.
     pub(crate) async fn run(mut self) {
+        let mut process = self.adopt().await;
+        if let State::Terminated(before) = &self.record.state
+            && !RestartPolicy::of(&self.pod).restarts_after(before.exit)
+        {
+            return;
+        }
         let mut pause = RESTART_FIRST;
         loop {
             let begin = Instant::now();
-            match self.run_once().await {
+            match self.run_once(process.take()).await {
                 Ok(Run::Last) => return,
                 // The first end is shown as it is, as Kubernetes does.
                 Ok(Run::Again) if self.record.restarts == 0 => {}
                 Ok(Run::Again) => {
                     let message = format!("back-off {} s restarting container", pause.as_secs());
-                    self.wait_state("CrashLoopBackOff", Some(message)).await;
+                    self.wait_state("CrashLoopBackOff", &message).await;
                 }
                 Err(PlanError { reason, message }) => {
-                    self.wait_state(reason, Some(message)).await;
+                    self.wait_state(reason, &message).await;
                 }
             }
             if begin.elapsed() > RESTART_FORGIVEN {
@@ -96,68 +107,90 @@ impl Supervisor {
         }
     }
 
-    async fn run_once(&mut self) -> Result<Run, PlanError> {
-        let plan = plan::plan(&self.pod, &self.container, &self.around)?;
-        let checks = Checks::of(&self.container)?;
-        let begin = Instant::now();
-        let mut child = container::start(&plan, &self.place, &self.log).await?;
-        tracing::debug!(container = self.record.name, elapsed = ?begin.elapsed(), "started");
-        let since = Timestamp::now();
-        let pid =
-            child.id().and_then(|pid| i32::try_from(pid).ok()).expect("a child has its ID until it is waited for");
-        self.remember_termination();
-        if self.record.last.is_some() {
-            self.record.restarts += 1;
+    /// The process that an earlier kubelet started, if the record has one. When it is gone by now, the record says so.
+    async fn adopt(&mut self) -> Option<Process> {
+        let State::Running { pid, start_ticks, since, .. } = self.record.state else { return None };
+        match Process::adopt(pid, start_ticks) {
+            Ok(Some(process)) => return Some(process),
+            Ok(None) => {}
+            Err(error) => tracing::error!(pid, %error, "a process cannot be watched and starts anew"),
         }
-        // One that has ended already has none; that it ended is told below.
-        let start_ticks = start_ticks(pid).unwrap_or_default();
-        self.record.state = State::Running { pid, start_ticks, since, started: checks.startup.is_none() };
-        self.record.ready = checks.startup.is_none() && checks.readiness.is_none();
-        self.report().await;
+        self.ended(Exit::Unknown, since).await;
+        None
+    }
 
-        let target = Target { ip: self.around.pod_ip, pid, plan: &plan, place: &self.place };
+    async fn run_once(&mut self, adopted: Option<Process>) -> Result<Run, PlanError> {
+        let mut begun = self.begin(adopted).await?;
+        let State::Running { since, started, .. } = self.record.state else {
+            unreachable!("a run that has begun is recorded as running")
+        };
+        let Begun { process, plan, checks, hook } = &mut begun;
+        let target = Target { ip: self.around.pod_ip, pid: process.pid, plan, place: &self.place };
         let mut progress = Progress { index: self.index, record: self.record.clone(), reports: self.reports.clone() };
         let mut stop = self.stop.clone();
         let outcome = tokio::select! {
             // A dead process counts first: nothing else that is known of it still holds.
             biased;
-            status = child.wait() => Ended::Itself(status),
+            exit = process.wait() => Ended::Itself(exit),
             _ = stop.wait_for(Option::is_some) => Ended::Stopped,
-            () = progress.check(&checks, target) => Ended::Unhealthy,
+            () = progress.check(checks, target, started) => Ended::Unhealthy,
+        };
+        let unhealthy = match outcome {
+            Ended::Itself(_) | Ended::Stopped => None,
+            Ended::Unhealthy => Some(self.grace()),
+        };
+        let exit = match outcome {
+            Ended::Itself(exit) => exit,
+            Ended::Stopped | Ended::Unhealthy => {
+                let grace = Grace::new(&mut self.stop, unhealthy);
+                tokio::select! {
+                    biased;
+                    exit = ending::end(process, hook.as_ref(), target, grace) => exit,
+                    // Kubernetes asks for readiness until the end: a pod that is ending may still be serving.
+                    never = progress.follow_readiness(checks, target) => match never {},
+                }
+            }
         };
         self.record = progress.record;
-        let status = match outcome {
-            Ended::Itself(status) => status,
-            Ended::Stopped => self.end(&mut child, pid, None).await,
-            Ended::Unhealthy => self.end(&mut child, pid, Some(self.grace())).await,
-        };
-        // Waiting only fails for a process that is not ours any more; it has certainly ended then.
-        let exit = status.map_or(Exit::Code(-1), Exit::from);
-        self.record.ready = false;
-        self.record.state = State::Terminated(Termination { exit, since, at: Timestamp::now() });
-        self.report().await;
+        self.ended(exit, since).await;
+        self.sweep().await;
         let stopped = self.stop.borrow().is_some();
         Ok(if stopped || !RestartPolicy::of(&self.pod).restarts_after(exit) { Run::Last } else { Run::Again })
     }
 
-    /// Ends the process: SIGTERM, and SIGKILL when its time is over. `grace` is for a container that is unhealthy;
-    /// once the pod is to end, the pod's own time counts.
-    async fn end(&mut self, child: &mut Child, pid: i32, grace: Option<Duration>) -> std::io::Result<ExitStatus> {
-        let begin = Instant::now();
-        // Not waited for yet, so the ID is still the process's own. It cannot be gone, at most a zombie.
-        let _sent = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        loop {
-            let stop = *self.stop.borrow_and_update();
-            let deadline = begin + stop.or(grace).unwrap_or_default();
-            tokio::select! {
-                status = child.wait() => return status,
-                () = sleep_until(deadline) => break,
-                // The time may be made shorter: `kubectl delete --force` after a plain delete.
-                changed = self.stop.changed() => if changed.is_err() { break },
-            }
+    /// Starts the container, or takes over the run that goes on.
+    async fn begin(&mut self, adopted: Option<Process>) -> Result<Begun, PlanError> {
+        let plan = plan::plan(&self.pod, &self.container, &self.around)?;
+        let checks = Checks::of(&self.container)?;
+        let hook = Hook::of(&self.container)?;
+        if let Some(process) = adopted {
+            return Ok(Begun { process, plan, checks, hook });
         }
-        child.kill().await?;
-        child.wait().await
+        let begin = Instant::now();
+        let process = Process::of_child(container::start(&plan, &self.place, &self.log).await?);
+        tracing::debug!(container = self.record.name, elapsed = ?begin.elapsed(), "started");
+        self.record.remember_termination();
+        if self.record.last.is_some() {
+            self.record.restarts += 1;
+        }
+        let (pid, start_ticks, since) = (process.pid, process.start_ticks, Timestamp::now());
+        self.record.state = State::Running { pid, start_ticks, since, started: checks.startup.is_none() };
+        self.record.ready = checks.startup.is_none() && checks.readiness.is_none();
+        self.report().await;
+        Ok(Begun { process, plan, checks, hook })
+    }
+
+    async fn ended(&mut self, exit: Exit, since: Timestamp) {
+        self.record.ready = false;
+        self.record.state = State::Terminated(Termination { exit, since, at: Timestamp::now() });
+        self.report().await;
+    }
+
+    /// Kills what the first process left behind, as the end of a container's PID namespace does.
+    async fn sweep(&self) {
+        if let Err(error) = cgroup::remove(&self.place.cgroup).await {
+            tracing::error!(container = self.record.name, error = plan::chain(&error), "processes of a container stay");
+        }
     }
 
     fn grace(&self) -> Duration {
@@ -166,16 +199,8 @@ impl Supervisor {
         probe.or(pod).and_then(|seconds| u64::try_from(seconds).ok()).map_or(GRACE_DEFAULT, Duration::from_secs)
     }
 
-    fn remember_termination(&mut self) {
-        if let State::Terminated(termination) = &self.record.state {
-            self.record.last = Some(termination.clone());
-        }
-    }
-
-    async fn wait_state(&mut self, reason: &'static str, message: Option<String>) {
-        self.remember_termination();
-        self.record.ready = false;
-        self.record.state = State::Waiting { reason, message };
+    async fn wait_state(&mut self, reason: &'static str, message: &str) {
+        self.record.wait(reason, message);
         self.report().await;
     }
 
@@ -185,7 +210,7 @@ impl Supervisor {
 }
 
 enum Ended {
-    Itself(std::io::Result<ExitStatus>),
+    Itself(Exit),
     Stopped,
     Unhealthy,
 }
@@ -198,9 +223,9 @@ struct Progress {
 }
 
 impl Progress {
-    /// Ends when the container is to be killed.
-    async fn check(&mut self, checks: &Checks, target: Target<'_>) {
-        if let Some(startup) = &checks.startup {
+    /// Ends when the container is to be killed. `started`: its startup probe has succeeded before.
+    async fn check(&mut self, checks: &Checks, target: Target<'_>, started: bool) {
+        if let Some(startup) = checks.startup.as_ref().filter(|_| !started) {
             if !startup.starts(target).await {
                 return;
             }
@@ -216,18 +241,30 @@ impl Progress {
                 None => std::future::pending().await,
             }
         };
+        tokio::select! {
+            () = dead => {}
+            never = self.follow_readiness(checks, target) => match never {},
+        }
+    }
+
+    /// Reports every change of readiness.
+    async fn follow_readiness(&mut self, checks: &Checks, target: Target<'_>) -> Infallible {
+        let is_started = matches!(self.record.state, State::Running { started: true, .. });
+        let Some(check) = checks.readiness.as_ref().filter(|_| is_started) else {
+            return std::future::pending().await;
+        };
+        let ready = self.record.ready;
         let (sender, mut readiness) = mpsc::channel(1);
         let follow = async {
-            match &checks.readiness {
-                Some(check) => check.follow(target, &sender).await,
-                None => std::future::pending().await,
+            if !ready {
+                check.initial_delay().await;
             }
+            check.follow(target, ready, &sender).await
         };
-        tokio::pin!(dead, follow);
+        tokio::pin!(follow);
         loop {
             tokio::select! {
-                () = &mut dead => return,
-                never = &mut follow => match never {},
+                never = &mut follow => return never,
                 Some(ready) = readiness.recv() => {
                     self.record.ready = ready;
                     report(&self.reports, self.index, &self.record).await;

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    adoption,
     hosts::{self, ClusterIps},
     node::Node,
     volumes::ConfigMaps,
@@ -49,7 +50,8 @@ impl kube::runtime::utils::Backoff for Pauses {
     }
 }
 
-fn events<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>> + Send
+/// Events of a watch that goes on for ever: what fails is tried again, and what was missed is listed again.
+pub(crate) fn events<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Event<K>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -133,6 +135,7 @@ pub(crate) async fn pods(node: Arc<Node>, synced: oneshot::Sender<()>) {
                         worker.latest.send_replace(None);
                     }
                 }
+                adoption::remove_unlisted(&node, &running.keys().cloned().collect()).await;
                 // Nobody waits for it any more when the kubelet ends.
                 let _told = synced.take().map(|synced| synced.send(()));
             }

@@ -1,15 +1,9 @@
 //! One pod, from the moment that it is bound to this node until nothing of it is left.
 
-use std::{
-    fs,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use k8s_openapi::{
-    api::core::v1::{Pod, PodStatus},
+    api::core::v1::{Container, Pod, PodStatus},
     jiff::Timestamp,
 };
 use kube::{
@@ -24,13 +18,15 @@ use tokio::{
 
 use super::{
     cgroup,
+    checkpoint::Checkpoint,
     container::Place,
+    ending::Stop,
     network::PodNames,
     node::Node,
     plan::{self, Surroundings},
-    publisher,
+    publisher::{self, Published},
     status::{self, ContainerRecord, Observed, RestartPolicy, State},
-    supervisor::{Report, Stop, Supervisor},
+    supervisor::{Report, Supervisor},
     volumes,
 };
 use crate::{ContainerProcess, PodState};
@@ -52,7 +48,17 @@ pub(crate) type Latest = Option<Pod>;
 #[derive(Debug)]
 struct Sandbox {
     ip: Ipv4Addr,
-    place: Place,
+    netns: PathBuf,
+    cgroup: PathBuf,
+    /// The hosts file of the pod's namespace.
+    hosts: PathBuf,
+}
+
+/// Whether a status goes to the API even if it was told already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Yes,
+    No,
 }
 
 struct Worker {
@@ -62,6 +68,9 @@ struct Worker {
     accepted: Timestamp,
     records: Vec<ContainerRecord>,
     published: watch::Sender<Option<PodStatus>>,
+    progress: watch::Receiver<Published>,
+    /// Version of the pod whose status the API was told to be another one.
+    corrected: Option<String>,
     sandbox: Option<Sandbox>,
     supervisors: JoinSet<()>,
     stop: watch::Sender<Stop>,
@@ -70,14 +79,14 @@ struct Worker {
 /// Runs the pod until it is deleted, and then removes it, here and in the API.
 pub(crate) async fn run(node: Arc<Node>, pod: Pod, latest: watch::Receiver<Latest>) {
     let (published, status) = watch::channel(None);
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let records = containers
-        .map(|container| ContainerRecord::new(&container.name, container.image.as_deref().unwrap_or_default()))
-        .collect();
+    let (publishing, progress) = watch::channel(Published::UnderWay);
+    let survivor = node.take_survivor(pod.metadata.uid.as_deref().unwrap_or_default());
     let mut worker = Worker {
         accepted: Timestamp::now(),
-        records,
+        records: records(&pod, survivor.as_ref()),
         published,
+        progress,
+        corrected: None,
         sandbox: None,
         supervisors: JoinSet::new(),
         stop: watch::Sender::new(None),
@@ -85,9 +94,15 @@ pub(crate) async fn run(node: Arc<Node>, pod: Pod, latest: watch::Receiver<Lates
         pod,
         latest,
     };
-    let publisher = publisher::run(worker.api(), worker.name().to_owned(), worker.uid().to_owned(), status);
+    let publisher = publisher::run(worker.api(), worker.name().to_owned(), worker.uid().to_owned(), status, publishing);
     let publisher = tokio::spawn(publisher);
     let (sender, mut reports) = mpsc::channel(REPORTS_MAX);
+    if let Some(survivor) = survivor {
+        worker.take_over(survivor, &sender);
+    } else if worker.records.iter().any(|record| matches!(record.state, State::Terminated(_))) && !worker.has_ended() {
+        // It ran before the node crashed. Others should hear at once that it does not now.
+        worker.publish();
+    }
     worker.live(sender, &mut reports).await;
     worker.end_containers(&mut reports).await;
     // Endpoints of a pod that no longer serves must go before its network does: else clients are still sent there.
@@ -97,6 +112,20 @@ pub(crate) async fn run(node: Arc<Node>, pod: Pod, latest: watch::Receiver<Lates
         tracing::warn!(pod = worker.name(), "its end could not be told to the API");
     }
     worker.remove().await;
+}
+
+/// What is known of the containers: what an earlier kubelet wrote down, else what the API has heard.
+fn records(pod: &Pod, survivor: Option<&Checkpoint>) -> Vec<ContainerRecord> {
+    let reported = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let statuses = survivor.map_or(reported, |survivor| &survivor.statuses);
+    let record = |container: &Container| {
+        let status = statuses.iter().find(|status| status.name == container.name);
+        let processes = survivor.map(|survivor| survivor.state.containers.as_slice()).unwrap_or_default();
+        let process = processes.iter().find(|process| process.name == container.name && process.is_alive());
+        let process = process.map(|process| (process.pid, process.pid_start_ticks));
+        ContainerRecord::restored(container, status, process, Timestamp::now())
+    };
+    pod.spec.iter().flat_map(|spec| &spec.containers).map(record).collect()
 }
 
 impl Worker {
@@ -120,12 +149,30 @@ impl Worker {
         self.node.volumes_folder().join(self.uid())
     }
 
+    /// Goes on with what an earlier kubelet made: same namespace, address and processes.
+    fn take_over(&mut self, survivor: Checkpoint, reports: &mpsc::Sender<Report>) {
+        let hosts = match self.node.hosts_file(self.namespace()) {
+            Ok(hosts) => hosts,
+            // Only containers that start from now on miss it, and say so.
+            Err(error) => {
+                tracing::error!(pod = self.name(), %error, "hosts file was not written");
+                PathBuf::new()
+            }
+        };
+        let PodState { ip, netns, cgroup, .. } = survivor.state;
+        tracing::info!(pod = self.name(), %ip, "taking over a pod of an earlier kubelet");
+        self.sandbox = Some(Sandbox { ip, netns, cgroup, hosts });
+        self.publish();
+        self.start_containers(reports);
+    }
+
     /// Until the pod is to end.
     async fn live(&mut self, sender: mpsc::Sender<Report>, reports: &mut mpsc::Receiver<Report>) {
         let mut config_maps = self.node.config_maps.clone();
         let mut pause = RETRY_FIRST;
         // None once the pod is set up, or never will be.
-        let mut attempt = self.is_to_run().then(Instant::now);
+        let mut attempt = (self.sandbox.is_none() && self.is_to_run()).then(Instant::now);
+        let mut progress = self.progress.clone();
         loop {
             let labels = self.pod.metadata.labels.clone();
             if self.is_to_end() {
@@ -134,8 +181,11 @@ impl Worker {
             if self.pod.metadata.labels != labels {
                 self.publish();
             }
+            self.publish_what_others_changed();
             tokio::select! {
                 changed = self.latest.changed() => if changed.is_err() { return },
+                // Ends with the publisher, when the pod is gone from the API.
+                Ok(()) = progress.changed() => {}
                 Some(Report { index, record }) = reports.recv() => {
                     self.records[index] = record;
                     self.publish();
@@ -170,13 +220,17 @@ impl Worker {
 
     /// A pod that has run to its end, under an earlier kubelet, is left alone, and so is one that we cannot run.
     fn is_to_run(&mut self) -> bool {
-        let phase = self.pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        if matches!(phase, Some("Succeeded" | "Failed")) || self.is_to_end() {
+        if self.has_ended() || self.is_to_end() {
             return false;
         }
         let Some(message) = plan::unsupported(&self.pod) else { return true };
         self.tell_waiting(&message);
         false
+    }
+
+    fn has_ended(&self) -> bool {
+        let phase = self.pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
     }
 
     /// Takes in the latest state of the pod. True when it is being deleted or is gone.
@@ -211,7 +265,9 @@ impl Worker {
             return Err(message);
         }
         tracing::debug!(pod = self.name(), %ip, elapsed = ?begin.elapsed(), "set up");
-        self.sandbox = Some(Sandbox { ip, place: Place { netns: names.netns, cgroup, hosts } });
+        self.sandbox = Some(Sandbox { ip, netns: names.netns, cgroup, hosts });
+        // Before anything runs in it: who comes after us finds it by this.
+        self.save();
         Ok(())
     }
 
@@ -237,7 +293,11 @@ impl Worker {
                     pod_program: options.pod_program.clone(),
                     volumes: self.volumes(),
                 },
-                place: sandbox.place.clone(),
+                place: Place {
+                    netns: sandbox.netns.clone(),
+                    cgroup: cgroup::of_container(&sandbox.cgroup, &container.name),
+                    hosts: sandbox.hosts.clone(),
+                },
                 log: self.node.logs_folder().join(log),
                 record: record.clone(),
                 reports: reports.clone(),
@@ -260,18 +320,51 @@ impl Worker {
 
     fn tell_waiting(&mut self, message: &str) {
         for record in &mut self.records {
-            record.state = State::Waiting { reason: "ContainerCreating", message: Some(message.to_owned()) };
+            record.wait("ContainerCreating", message);
         }
         self.publish();
     }
 
-    /// Tells other programs and the API what is known now.
-    fn publish(&self) {
-        if let Some(sandbox) = &self.sandbox
-            && let Err(error) = self.state_of(sandbox).write(&self.node.options.state_dir)
-        {
+    /// Writes down what is known now, for other programs and for a later kubelet.
+    fn save(&self) {
+        let Some(sandbox) = &self.sandbox else { return };
+        let state_dir = &self.node.options.state_dir;
+        let state = self.state_of(sandbox);
+        if let Err(error) = state.write(state_dir) {
             tracing::error!(pod = self.name(), error = plan::chain(&error), "pod state was not written");
         }
+        let statuses = self.records.iter().map(|record| record.status(self.uid())).collect();
+        let checkpoint = Checkpoint { boot_id: self.node.boot_id.clone(), state, statuses };
+        if let Err(error) = checkpoint.write(state_dir) {
+            tracing::error!(pod = self.name(), error = plan::chain(&error), "checkpoint was not written");
+        }
+    }
+
+    /// Tells other programs and the API what is known now.
+    fn publish(&self) {
+        self.save();
+        let previous = self.published.borrow().clone();
+        self.publish_status(previous.as_ref(), Force::No);
+    }
+
+    /// Tells the API once more when it says something else of the pod, such as the node controller that had not heard
+    /// of this node for a while.
+    fn publish_what_others_changed(&mut self) {
+        let version = self.pod.metadata.resource_version.clone();
+        let differs = || {
+            let own = self.published.borrow();
+            own.as_ref().is_some_and(|own| !status::agrees(self.pod.status.as_ref(), own))
+        };
+        // Once a version: an API that does not take what it is told is not told in a loop.
+        if self.corrected != version && self.progress.borrow().is_before(&self.pod) && differs() {
+            self.corrected = version;
+            tracing::info!(pod = self.name(), "the API has another status of the pod and is told again");
+            // Transitions are from what the API says.
+            self.publish_status(None, Force::Yes);
+        }
+    }
+
+    fn publish_status(&self, previous: Option<&PodStatus>, force: Force) {
         let observed = Observed {
             containers: &self.records,
             pod_ip: self.sandbox.as_ref().map(|sandbox| sandbox.ip),
@@ -279,11 +372,11 @@ impl Worker {
             accepted: self.accepted,
             now: Timestamp::now(),
         };
+        let status = status::status(&self.pod, previous, observed);
         self.published.send_if_modified(|published| {
-            let status = status::status(&self.pod, published.as_ref(), observed);
             let changed = published.as_ref() != Some(&status);
             *published = Some(status);
-            changed
+            changed || force == Force::Yes
         });
     }
 
@@ -299,8 +392,8 @@ impl Worker {
             name: self.name().to_owned(),
             uid: self.uid().to_owned(),
             ip: sandbox.ip,
-            netns: sandbox.place.netns.clone(),
-            cgroup: sandbox.place.cgroup.clone(),
+            netns: sandbox.netns.clone(),
+            cgroup: sandbox.cgroup.clone(),
             labels: self.pod.metadata.labels.clone().unwrap_or_default(),
             phase: status::phase(&self.records, RestartPolicy::of(&self.pod)).to_owned(),
             containers: self.records.iter().filter_map(process).collect(),
@@ -309,9 +402,12 @@ impl Worker {
 
     /// Ends all containers, within the time that the deletion gives them. Dead ones take no time.
     async fn end_containers(&mut self, reports: &mut mpsc::Receiver<Report>) {
+        let mut progress = self.progress.clone();
         loop {
             self.stop.send_replace(Some(self.grace()));
+            self.publish_what_others_changed();
             tokio::select! {
+                Ok(()) = progress.changed() => {}
                 Some(Report { index, record }) = reports.recv() => {
                     self.records[index] = record;
                     self.publish();
@@ -363,12 +459,14 @@ impl Worker {
         if volumes.exists() {
             self.log_failure(fs::remove_dir_all(&volumes));
         }
-        self.log_failure(PodState::remove(&self.node.options.state_dir, self.namespace(), self.name(), self.uid()));
+        let state_dir = &self.node.options.state_dir;
+        self.log_failure(PodState::remove(state_dir, self.namespace(), self.name(), self.uid()));
+        self.log_failure(Checkpoint::remove(state_dir, self.uid()));
         self.delete_from_api().await;
     }
 
     async fn remove_sandbox(&self, sandbox: &Sandbox) {
-        self.log_failure(cgroup::remove(&sandbox.place.cgroup).await);
+        self.log_failure(cgroup::remove(&sandbox.cgroup).await);
         match self.node.network.disconnect(&self.names(), sandbox.ip).await {
             Ok(()) => self.node.release(sandbox.ip),
             // The address stays taken, as something may still have it.
@@ -400,25 +498,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// Removes what pods of an earlier kubelet left: their processes are not ours to wait for, so the pods start anew.
-pub(crate) async fn sweep(node: &Node) -> Result<(), crate::PodStateError> {
-    let pods = PodState::list(&node.options.state_dir)?;
-    futures::future::join_all(pods.iter().map(|pod| sweep_pod(node, pod))).await.into_iter().collect()
-}
-
-async fn sweep_pod(node: &Node, pod: &PodState) -> Result<(), crate::PodStateError> {
-    let log = |what: &Path, error: &dyn std::error::Error| {
-        tracing::error!(what = %what.display(), error = plan::chain(error), "something of an earlier kubelet stays");
-    };
-    tracing::info!(pod = pod.name, "removing a pod of an earlier kubelet");
-    if let Err(error) = cgroup::remove(&pod.cgroup).await {
-        log(&pod.cgroup, &error);
-    }
-    let names = PodNames::new(&node.options.netns_prefix, &pod.uid);
-    if let Err(error) = node.network.disconnect(&names, pod.ip).await {
-        log(&names.netns, &error);
-    }
-    PodState::remove(&node.options.state_dir, &pod.namespace, &pod.name, &pod.uid)
 }

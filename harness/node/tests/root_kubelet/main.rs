@@ -15,7 +15,7 @@ use kube::{
 };
 use meshbed_node::{
     exec::command_in_pod,
-    http::{Get, Response},
+    http::{Afterwards, Get, Response},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -28,7 +28,10 @@ use testbed::{condition_of, is_ready, on_node, web};
 
 async fn get(ip: &str) -> Response {
     let mut stream = TcpStream::connect((ip, 80)).await.expect("it listens");
-    Get { host: "rebel-base", path: "/", headers: &[] }.send(&mut stream).await.expect("it answers")
+    Get { host: "rebel-base", path: "/", headers: &[], afterwards: Afterwards::Close }
+        .send(&mut stream)
+        .await
+        .expect("it answers")
 }
 
 async fn page(ip: &str) -> String {

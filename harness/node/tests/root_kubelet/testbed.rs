@@ -91,6 +91,7 @@ impl Testbed {
             pod_cgroup,
             netns_prefix: netns_prefix(),
             pod_program: env!("CARGO_BIN_EXE_meshbed-pod").into(),
+            node_lease_duration_seconds: 4,
         };
         let client = Client::try_from(config).expect("a client");
         let mut testbed = Self { client, options, netlink, kubelet: None, _folder: folder };
@@ -244,6 +245,9 @@ async fn start_api(folder: &Path) -> PathBuf {
         tls_key: write("tls.key", key.serialize_pem()),
         token_file: write("token", "test".into()),
         tls_cert: tls_cert.clone(),
+        data_dir: None,
+        admin_socket: None,
+        node_monitor_grace_period: meshbed_apiserver::NODE_MONITOR_GRACE_PERIOD,
         seed: Some(1),
         limits: meshbed_apiserver::Limits::default(),
     };

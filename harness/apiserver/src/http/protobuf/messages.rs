@@ -44,7 +44,7 @@ impl Message {
 
 /// The message of a kind.
 pub(super) fn find(kind: &str) -> Option<&'static Message> {
-    [&NAMESPACE, &CONFIG_MAP, &SECRET, &SERVICE_ACCOUNT, &SERVICE, &DEPLOYMENT]
+    [&NAMESPACE, &CONFIG_MAP, &SECRET, &SERVICE_ACCOUNT, &SERVICE, &DEPLOYMENT, &POD_DISRUPTION_BUDGET]
         .into_iter()
         .find(|message| message.name == kind)
 }
@@ -162,6 +162,21 @@ static EXPRESSION: Message = Message {
 static SELECTOR: Message = Message {
     name: "LabelSelector",
     fields: &[(1, "matchLabels", TextMap), (2, "matchExpressions", Many(&EXPRESSION))],
+};
+
+static POD_DISRUPTION_BUDGET_SPEC: Message = Message {
+    name: "PodDisruptionBudgetSpec",
+    fields: &[
+        (1, "minAvailable", IntOrText),
+        (2, "selector", One(&SELECTOR)),
+        (3, "maxUnavailable", IntOrText),
+        (4, "unhealthyPodEvictionPolicy", Text),
+    ],
+};
+
+static POD_DISRUPTION_BUDGET: Message = Message {
+    name: "PodDisruptionBudget",
+    fields: &[(1, "metadata", One(&METADATA)), (2, "spec", One(&POD_DISRUPTION_BUDGET_SPEC)), (3, "status", Skip)],
 };
 
 static CONTAINER_PORT: Message = Message {

@@ -1,29 +1,26 @@
 //! `json-mock`: serves a small JSON document at `/`. It stands in for `quay.io/cilium/json-mock`, which Cilium's
 //! Star Wars example runs as a client that also answers.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{HeaderMap, StatusCode, header};
 
 use crate::{
     identity,
-    serve::{self, Answer},
+    serve::{Answer, Serving},
 };
 
 const DOCUMENT: &str = "{\"status\":\"ok\"}\n";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Address and port.
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:80")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    serving: Serving,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let headers = identity::headers();
-    serve::until_terminated(options.listen, move |request| answer(request.uri().path(), &headers)).await
+    options.serving.until_terminated(move |request| answer(request.uri().path(), &headers)).await
 }
 
 fn answer(path: &str, headers: &HeaderMap) -> Answer {

@@ -1,10 +1,13 @@
 //! The programs that run in the mesh's pods, in one binary. It starts quickly and knows nothing of Kubernetes.
 
 mod clock;
+mod datagrams;
 mod identity;
 mod json_mock;
+mod memory;
 mod pause;
 mod probe;
+mod readiness;
 mod report;
 mod schedule;
 mod serve;
@@ -23,12 +26,15 @@ enum Command {
     JsonMock(json_mock::Options),
     /// Do nothing until told to end.
     Pause,
-    /// Send requests at a fixed rate, each on a fresh connection, and tell what became of each one.
+    /// Send requests at a fixed rate and tell what became of each one.
     Probe(probe::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     let command = Command::parse();
+    if let Err(error) = memory::keep() {
+        warn(&error);
+    }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         match command {
             Command::Web(options) => web::run(options).await,
@@ -37,4 +43,9 @@ fn main() -> anyhow::Result<()> {
             Command::Probe(options) => probe::run(options).await,
         }
     })
+}
+
+#[expect(clippy::print_stderr, reason = "these programs have no other log")]
+fn warn(error: &std::io::Error) {
+    eprintln!("meshbed-pod: memory is not locked: {error}");
 }

@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
@@ -22,6 +23,56 @@ pub(crate) struct Line {
     done_ns: u64,
     #[serde(flatten)]
     outcome: Outcome,
+    #[serde(flatten)]
+    seen: Seen,
+}
+
+/// What a request saw of its connection. It can be told also when the request fails later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Seen {
+    /// It went on a connection that was there already.
+    #[serde(skip_serializing_if = "is_false")]
+    reused: bool,
+    /// When that connection was opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened_ns: Option<u64>,
+    /// It was sent once before, on a connection that was just being closed.
+    #[serde(skip_serializing_if = "is_false")]
+    retried: bool,
+    /// The socket's own address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<SocketAddr>,
+    /// What the socket says it is connected to (getpeername(2)): a datapath that translates addresses may show the
+    /// service or the backend. Whom it really reached is in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<SocketAddr>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl Seen {
+    /// The ends of a new socket. What the system does not tell stays unknown.
+    pub(crate) fn ends(&mut self, local: io::Result<SocketAddr>, peer: io::Result<SocketAddr>) {
+        (self.local, self.peer) = (local.ok(), peer.ok());
+    }
+
+    /// Both ends.
+    pub(crate) fn both_ends(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        (self.local, self.peer)
+    }
+
+    /// The request goes on a connection that was opened before.
+    pub(crate) fn reused(&mut self, opened_ns: u64, (local, peer): (Option<SocketAddr>, Option<SocketAddr>)) {
+        *self = Self { reused: true, opened_ns: Some(opened_ns), local, peer, ..Self::default() };
+    }
+
+    /// That connection was being closed, and the request goes on a new one.
+    pub(crate) fn retried(&mut self) {
+        *self = Self { retried: true, ..Self::default() };
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -41,17 +92,22 @@ pub(crate) struct Answer {
 }
 
 impl Line {
-    pub(crate) fn answered(seq: u64, sent_ns: u64, done_ns: u64, answer: Answer) -> Self {
-        Self { seq, sent_ns, done_ns, outcome: Outcome::Answered(answer) }
+    pub(crate) fn answered(seq: u64, sent_ns: u64, done_ns: u64, answer: Answer, seen: Seen) -> Self {
+        Self { seq, sent_ns, done_ns, outcome: Outcome::Answered(answer), seen }
     }
 
-    pub(crate) fn failed(seq: u64, sent_ns: u64, done_ns: u64, error: ErrorKind) -> Self {
-        Self { seq, sent_ns, done_ns, outcome: Outcome::Failed { error } }
+    pub(crate) fn failed(seq: u64, sent_ns: u64, done_ns: u64, error: ErrorKind, seen: Seen) -> Self {
+        Self { seq, sent_ns, done_ns, outcome: Outcome::Failed { error }, seen }
     }
 }
 
 #[cfg(test)]
 impl Line {
+    /// Whether it was answered, on a connection that was there, after a second try.
+    pub(crate) fn how(&self) -> (bool, bool, bool) {
+        (matches!(self.outcome, Outcome::Answered(_)), self.seen.reused, self.seen.retried)
+    }
+
     /// Number, error and duration.
     pub(crate) fn waited_ns(&self) -> (u64, Option<ErrorKind>, u64) {
         let error = match &self.outcome {
@@ -144,10 +200,14 @@ mod tests {
 
     #[test]
     fn lines_are_as_the_harness_reads_them() {
-        let (sender, lines) = sync_channel(2);
+        let (sender, lines) = sync_channel(3);
         let answer = Answer { status: 200, cluster: "alpha".into(), pod: "rebel-base-x".into(), ip: "10.1.1.2".into() };
-        sender.send(Line::answered(0, 123, 456, answer)).expect("there is room");
-        sender.send(Line::failed(1, 5, 6, ErrorKind::NotPermitted)).expect("there is room");
+        sender.send(Line::answered(0, 123, 456, answer, Seen::default())).expect("there is room");
+        sender.send(Line::failed(1, 5, 6, ErrorKind::NotPermitted, Seen::default())).expect("there is room");
+        let ends = ("10.1.1.3:40000".parse().ok(), "10.101.0.10:80".parse().ok());
+        let mut seen = Seen::default();
+        seen.reused(4, ends);
+        sender.send(Line::failed(2, 5, 6, ErrorKind::Reset, seen)).expect("there is room");
         drop(sender);
         let mut written = Vec::new();
         write_lines(&lines, &mut written).expect("a Vec takes every write");
@@ -155,7 +215,9 @@ mod tests {
             String::from_utf8(written).expect("JSON is UTF-8"),
             "{\"seq\":0,\"sent_ns\":123,\"done_ns\":456,\"status\":200,\"cluster\":\"alpha\",\
              \"pod\":\"rebel-base-x\",\"ip\":\"10.1.1.2\"}\n\
-             {\"seq\":1,\"sent_ns\":5,\"done_ns\":6,\"error\":\"not-permitted\"}\n"
+             {\"seq\":1,\"sent_ns\":5,\"done_ns\":6,\"error\":\"not-permitted\"}\n\
+             {\"seq\":2,\"sent_ns\":5,\"done_ns\":6,\"error\":\"reset\",\"reused\":true,\"opened_ns\":4,\
+             \"local\":\"10.1.1.3:40000\",\"peer\":\"10.101.0.10:80\"}\n"
         );
     }
 }

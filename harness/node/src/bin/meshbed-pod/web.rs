@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
     path::{Component, Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use hyper::{HeaderMap, Method, StatusCode, header};
 
 use crate::{
     identity,
-    serve::{self, Answer},
+    serve::{Answer, Serving},
 };
 
 /// Largest file that is served; files are read as a whole.
@@ -20,9 +19,8 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Address and port.
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:80")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    serving: Serving,
     /// Folder with the files.
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
@@ -30,9 +28,8 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let headers = identity::headers();
-    let Options { listen, root } = options;
-    serve::until_terminated(listen, move |request| answer(&root, request.method(), request.uri().path(), &headers))
-        .await
+    let Options { serving, root } = options;
+    serving.until_terminated(move |request| answer(&root, request.method(), request.uri().path(), &headers)).await
 }
 
 /// Answers one request. The file is read anew each time, as volumes change under us.
