@@ -21,6 +21,8 @@ use crate::error::{Act, SystemError};
 /// How long killed processes may take to go. They get no say in it, but a loaded machine must still schedule each of
 /// them once, and one may sit in a system call that cannot be interrupted.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(10);
+/// How long processes may take to stop. One that waits for a disk stops afterwards.
+const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for one event of a cgroup, in milliseconds. Events are not lost, so this only bounds the harm of a kernel that forgets one.
 const EVENT_WAIT_MS: u8 = 100;
 
@@ -50,11 +52,7 @@ pub(crate) fn kill_all(cgroup: &Path) -> Result<(), SystemError> {
         if !at_once {
             kill_one_by_one(cgroup).act(act)?;
         }
-        let mut changed = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-        match poll(&mut changed, PollTimeout::from(EVENT_WAIT_MS)) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => return Err(error).act(act),
-        }
+        wait_for_event(&events).act(act)?;
     }
     Ok(())
 }
@@ -82,6 +80,53 @@ fn kill_one_by_one(cgroup: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Stops every process in `cgroup` and below it, or lets them go on, and waits until the kernel says that it is so.
+/// Returns the number of processes in there. Blocks.
+pub(crate) fn set_frozen(cgroup: &Path, frozen: Frost) -> Result<usize, SystemError> {
+    let (value, wanted) = match frozen {
+        Frost::Frozen => ("1", "frozen 1"),
+        Frost::Thawed => ("0", "frozen 0"),
+    };
+    let act = || format!("make cgroup `{}` `{wanted}`", cgroup.display());
+    let mut events = File::open(cgroup.join("cgroup.events")).act(act)?;
+    fs::write(cgroup.join("cgroup.freeze"), value).act(act)?;
+    let deadline = Instant::now() + FREEZE_DEADLINE;
+    while !says(&mut events, wanted).act(act)? {
+        if Instant::now() >= deadline {
+            return Err(io::Error::from(io::ErrorKind::TimedOut)).act(act);
+        }
+        wait_for_event(&events).act(act)?;
+    }
+    all_processes(cgroup).map(|pids| pids.len()).act(act)
+}
+
+/// Whether the processes of a cgroup run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frost {
+    /// They are stopped, whatever they do.
+    Frozen,
+    /// They run.
+    Thawed,
+}
+
+/// Processes of `cgroup` and below it.
+pub(crate) fn all_processes(cgroup: &Path) -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for directory in bottom_up(cgroup)? {
+        pids.extend(processes(&directory)?.into_iter().filter_map(|pid| u32::try_from(pid.as_raw()).ok()));
+    }
+    Ok(pids)
+}
+
+/// Waits until the kernel has something new to say in `events`, or a little while.
+fn wait_for_event(events: &File) -> io::Result<()> {
+    let mut changed = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+    match poll(&mut changed, PollTimeout::from(EVENT_WAIT_MS)) {
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Processes of exactly this cgroup. Zombies are not listed.
 fn processes(cgroup: &Path) -> io::Result<Vec<Pid>> {
     let mut text = String::new();
@@ -92,10 +137,15 @@ fn processes(cgroup: &Path) -> io::Result<Vec<Pid>> {
 }
 
 fn is_populated(events: &mut File) -> io::Result<bool> {
+    says(events, "populated 1")
+}
+
+/// Whether `events` has the line `wanted`.
+fn says(events: &mut File, wanted: &str) -> io::Result<bool> {
     let mut text = String::new();
     events.rewind()?;
     absent_is_done(events.read_to_string(&mut text).map(drop))?;
-    Ok(text.lines().any(|line| line == "populated 1"))
+    Ok(text.lines().any(|line| line == wanted))
 }
 
 /// Removes `cgroup` and everything below it. There must be no processes in it.

@@ -1,4 +1,5 @@
-//! Starting programs in a namespace, a cgroup and, for nodes, with the node's bpffs at `/sys/fs/bpf`.
+//! Starting programs in a namespace, a cgroup and, for nodes, with the node's bpffs at `/sys/fs/bpf`; some agents get
+//! a cgroup namespace too.
 #![expect(unsafe_code, reason = "what a child does between fork and exec can only be said with raw system calls")]
 
 use std::{
@@ -8,7 +9,7 @@ use std::{
         fd::RawFd,
         unix::{ffi::OsStrExt, process::CommandExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     ptr,
 };
@@ -16,8 +17,10 @@ use std::{
 use crate::state::NodeState;
 
 /// Where programs expect bpffs.
-const BPF_MOUNT_POINT: &CStr = c"/sys/fs/bpf";
-/// The mount that [`BPF_MOUNT_POINT`] is part of.
+pub(crate) const BPF_MOUNT_POINT: &CStr = c"/sys/fs/bpf";
+/// Where programs in a cgroup namespace of their own find it.
+pub(crate) const CGROUP_MOUNT_POINT: &CStr = c"/sys/fs/cgroup";
+/// The mount that both mount points are part of.
 const SYSFS: &CStr = c"/sys";
 
 /// Whether the program leaves the terminal of the caller.
@@ -38,6 +41,8 @@ pub(crate) struct Placement<'path> {
     pub(crate) cgroup: Option<&'path Path>,
     /// The bpffs that it sees as its own, in a private mount namespace.
     pub(crate) bpf_root: Option<&'path Path>,
+    /// The cgroup that it sees as root, in a cgroup namespace of its own.
+    pub(crate) cgroup_root: Option<&'path Path>,
     /// Its session.
     pub(crate) session: Session,
     /// A file that it inherits under the same number.
@@ -51,6 +56,7 @@ pub fn command_in_node(node: &NodeState, program: impl AsRef<OsStr>) -> Command 
         netns: &node.netns,
         cgroup: Some(&node.cgroup),
         bpf_root: Some(&node.bpf_root),
+        cgroup_root: None,
         session: Session::Inherit,
         inherited: None,
     };
@@ -59,7 +65,8 @@ pub fn command_in_node(node: &NodeState, program: impl AsRef<OsStr>) -> Command 
 
 /// A command that will run in the network namespace pinned as `netns` and, if given, in `cgroup`.
 pub fn command_in_netns(netns: &Path, cgroup: Option<&Path>, program: impl AsRef<OsStr>) -> Command {
-    let placement = Placement { netns, cgroup, bpf_root: None, session: Session::Inherit, inherited: None };
+    let session = Session::Inherit;
+    let placement = Placement { netns, cgroup, bpf_root: None, cgroup_root: None, session, inherited: None };
     command(&placement, program.as_ref())
 }
 
@@ -81,6 +88,7 @@ pub(crate) fn command(placement: &Placement<'_>, program: &OsStr) -> Command {
 #[derive(Debug)]
 struct Entry {
     netns: CString,
+    cgroup_root_procs: Option<CString>,
     cgroup_procs: Option<CString>,
     bpf_root: Option<CString>,
     session: Session,
@@ -91,16 +99,16 @@ impl Entry {
     /// `None` if a path contains a NUL byte.
     fn new(placement: &Placement<'_>) -> Option<Self> {
         let c_string = |path: &Path| CString::new(path.as_os_str().as_bytes()).ok();
+        let optional = |path: Option<PathBuf>| match path {
+            Some(path) => c_string(&path).map(Some),
+            None => Some(None),
+        };
+        let procs = |cgroup: Option<&Path>| optional(cgroup.map(|cgroup| cgroup.join("cgroup.procs")));
         Some(Self {
             netns: c_string(placement.netns)?,
-            cgroup_procs: match placement.cgroup {
-                Some(cgroup) => Some(c_string(&cgroup.join("cgroup.procs"))?),
-                None => None,
-            },
-            bpf_root: match placement.bpf_root {
-                Some(bpf_root) => Some(c_string(bpf_root)?),
-                None => None,
-            },
+            cgroup_root_procs: procs(placement.cgroup_root)?,
+            cgroup_procs: procs(placement.cgroup)?,
+            bpf_root: optional(placement.bpf_root.map(Path::to_owned))?,
             session: placement.session,
             inherited: placement.inherited,
         })
@@ -109,18 +117,27 @@ impl Entry {
     /// Runs in the child. Only async-signal-safe calls are allowed here (signal-safety(7)).
     fn enter(&self) -> io::Result<()> {
         // The cgroup comes first: from here on the process is removed with the run whatever happens.
+        if let Some(root) = &self.cgroup_root_procs {
+            // The root of a new cgroup namespace is where its maker is.
+            join_cgroup(root)?;
+            // SAFETY: takes a number.
+            check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })?;
+        }
         if let Some(procs) = &self.cgroup_procs {
-            with_file(procs, libc::O_WRONLY, |fd| {
-                // SAFETY: one byte is read from a static string; `0` stands for the writing process.
-                check_size(unsafe { libc::write(fd, c"0".as_ptr().cast(), 1) })
-            })?;
+            join_cgroup(procs)?;
         }
         with_file(&self.netns, libc::O_RDONLY, |fd| {
             // SAFETY: takes two numbers.
             check(unsafe { libc::setns(fd, libc::CLONE_NEWNET) })
         })?;
+        if self.bpf_root.is_some() || self.cgroup_root_procs.is_some() {
+            unshare_sysfs()?;
+        }
         if let Some(bpf_root) = &self.bpf_root {
-            mount_bpf_root(bpf_root)?;
+            mount_at(bpf_root, BPF_MOUNT_POINT, None, libc::MS_BIND)?;
+        }
+        if self.cgroup_root_procs.is_some() {
+            mount_at(c"cgroup2", CGROUP_MOUNT_POINT, Some(c"cgroup2"), 0)?;
         }
         if self.session == Session::New {
             // SAFETY: takes nothing. A freshly forked process leads no group, so it cannot fail.
@@ -136,15 +153,26 @@ impl Entry {
 
 /// Mounts below `/sys` become private, all others keep their propagation: namespaces that a kubelet pins in
 /// `/run/netns` must be seen on the machine.
-fn mount_bpf_root(bpf_root: &CStr) -> io::Result<()> {
+fn unshare_sysfs() -> io::Result<()> {
     // SAFETY: takes a number.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
     let private = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: the strings end with NUL and live longer than the calls; null is allowed where it is given.
-    check(unsafe { libc::mount(ptr::null(), SYSFS.as_ptr(), ptr::null(), private, ptr::null()) })?;
-    let (source, target) = (bpf_root.as_ptr(), BPF_MOUNT_POINT.as_ptr());
-    // SAFETY: as above.
-    check(unsafe { libc::mount(source, target, ptr::null(), libc::MS_BIND, ptr::null()) })
+    check(unsafe { libc::mount(ptr::null(), SYSFS.as_ptr(), ptr::null(), private, ptr::null()) })
+}
+
+fn mount_at(source: &CStr, target: &CStr, file_system: Option<&CStr>, flags: libc::c_ulong) -> io::Result<()> {
+    let file_system = file_system.map_or(ptr::null(), CStr::as_ptr);
+    // SAFETY: the strings end with NUL and live longer than the call; null is allowed where it is given.
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), file_system, flags, ptr::null()) })
+}
+
+/// Moves the calling process into the cgroup whose `cgroup.procs` this is.
+fn join_cgroup(procs: &CStr) -> io::Result<()> {
+    with_file(procs, libc::O_WRONLY, |fd| {
+        // SAFETY: one byte is read from a static string; `0` stands for the writing process.
+        check_size(unsafe { libc::write(fd, c"0".as_ptr().cast(), 1) })
+    })
 }
 
 /// Opens `path`, calls `work` and closes it again.

@@ -54,19 +54,11 @@ cert-file: {certificate}
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::{etcd_client, kubeconfig};
-    use crate::{
-        layout,
-        pki::REMOTE,
-        state::{ProcessIdentity, RunState},
-        testing,
-    };
+    use crate::{pki::REMOTE, state::RunState, testing};
 
     fn state() -> RunState {
-        let run = "k3f9x2".parse().unwrap();
-        layout::plan(&testing::two_clusters(), &run, ProcessIdentity { pid: 1, start_ticks: 1 }, 0, Path::new("/cg"))
+        testing::planned(&testing::options("k3f9x2".parse().unwrap()))
     }
 
     #[test]

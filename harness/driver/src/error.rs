@@ -132,6 +132,27 @@ pub enum ProcessError {
         #[source]
         source: SystemError,
     },
+    /// It could not be told something.
+    #[error("failed to signal `{name}`")]
+    Signal {
+        /// Name of the process.
+        name: String,
+        /// Why.
+        #[source]
+        source: SystemError,
+    },
+    /// There is no such process now: it ended before.
+    #[error("`{name}` is not running")]
+    NotRunning {
+        /// Name of the process.
+        name: String,
+    },
+    /// It is there already.
+    #[error("`{name}` is running")]
+    Running {
+        /// Name of the process.
+        name: String,
+    },
     /// It ended before it said that it is ready.
     #[error("`{name}` ended before it was ready ({status}); end of `{}`:\n{tail}", log.display())]
     Ended {

@@ -1,11 +1,14 @@
 //! Where everything of a run is: directories, namespaces and cgroups by name. Pure.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use meshbed_scenario::{Cluster, Node, Topology};
 
 use crate::{
-    RunId,
+    RunId, UpOptions,
     state::{ClusterState, NodeState, ProcessIdentity, RunState},
 };
 
@@ -58,6 +61,16 @@ pub fn pod_netns_prefix(run: &RunId, cluster: &str, node: &str) -> String {
     format!("{}{cluster}-{node}-", netns_prefix(run))
 }
 
+/// Digits of a pod's UID in the name of its namespace.
+const POD_NETNS_DIGITS: usize = 8;
+
+/// Whether `path` is the namespace of a pod of `node`. Another node's name may begin with this one's.
+pub(crate) fn is_pod_netns(run: &RunId, cluster: &str, node: &NodeState, path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let digits = name.strip_prefix(&pod_netns_prefix(run, cluster, &node.name)).unwrap_or_default();
+    digits.len() == POD_NETNS_DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
 fn netns(run: &RunId, name: &str) -> PathBuf {
     Path::new(NETNS_ROOT).join(format!("{}{name}", netns_prefix(run)))
 }
@@ -65,14 +78,16 @@ fn netns(run: &RunId, name: &str) -> PathBuf {
 /// The state of a run that is about to be made: all names and addresses, no processes.
 pub(crate) fn plan(
     topology: &Topology,
-    run: &RunId,
+    options: &UpOptions,
     harness: ProcessIdentity,
     started_unix_ms: u64,
     cgroup_root: &Path,
 ) -> RunState {
+    let run = &options.run;
     let run_dir = run_dir(run);
     let cgroup = cgroup_root.join(CGROUP_NAME).join(run.as_str());
-    let clusters = topology.clusters().iter().map(|cluster| plan_cluster(run, cluster, &run_dir, &cgroup)).collect();
+    let plan_cluster = |cluster| plan_cluster(options, cluster, &run_dir, &cgroup);
+    let clusters = topology.clusters().iter().map(plan_cluster).collect();
     RunState {
         run: run.clone(),
         topology: topology.name().to_owned(),
@@ -86,18 +101,25 @@ pub(crate) fn plan(
         wan_netns: netns(run, WAN_NAME),
         clusters,
         processes: Vec::new(),
+        switched_off: BTreeSet::new(),
+        cut_links: BTreeSet::new(),
     }
 }
 
-fn plan_cluster(run: &RunId, cluster: &Cluster, run_dir: &Path, run_cgroup: &Path) -> ClusterState {
+fn plan_cluster(options: &UpOptions, cluster: &Cluster, run_dir: &Path, run_cgroup: &Path) -> ClusterState {
+    let run = &options.run;
     let name = cluster.name().as_str();
     let dir = run_dir.join(name);
     let cgroup = run_cgroup.join(name);
     let control_plane_ip = cluster.control_plane_address();
+    let pins = options.agent_of(cluster.name()).pins();
     ClusterState {
         name: cluster.name().clone(),
         id: cluster.id(),
+        node_cidr: cluster.node_cidr(),
+        pod_cidr: cluster.pod_cidr(),
         service_cidr: cluster.service_cidr(),
+        router_ip: cluster.router_address(),
         netns: netns(run, name),
         control_plane_cgroup: cgroup.join("control-plane"),
         control_plane_ip,
@@ -106,12 +128,23 @@ fn plan_cluster(run: &RunId, cluster: &Cluster, run_dir: &Path, run_cgroup: &Pat
         api_host_url: String::new(),
         etcd_endpoint: format!("https://{control_plane_ip}:{ETCD_PORT}"),
         etcd_config: dir.join("etcd-config.yaml"),
+        etcd_data_dir: dir.join("etcd"),
+        api_data_dir: dir.join("apiserver"),
+        api_admin_socket: dir.join("apiserver.sock"),
         pki: dir.join("pki"),
-        nodes: cluster.nodes().iter().map(|node| plan_node(run, name, node, &dir, &cgroup)).collect(),
+        exporter_state_dir: dir.join("exporter"),
+        nodes: cluster.nodes().iter().map(|node| plan_node(run, name, node, &dir, &cgroup, pins)).collect(),
     }
 }
 
-fn plan_node(run: &RunId, cluster: &str, node: &Node, cluster_dir: &Path, cluster_cgroup: &Path) -> NodeState {
+fn plan_node(
+    run: &RunId,
+    cluster: &str,
+    node: &Node,
+    cluster_dir: &Path,
+    cluster_cgroup: &Path,
+    pins: &Path,
+) -> NodeState {
     let dir = cluster_dir.join(node.name());
     NodeState {
         name: node.name().to_owned(),
@@ -119,6 +152,7 @@ fn plan_node(run: &RunId, cluster: &str, node: &Node, cluster_dir: &Path, cluste
         pod_cidr: node.pod_cidr(),
         netns: netns(run, &format!("{cluster}-{}", node.name())),
         cgroup: cluster_cgroup.join(node.name()),
+        pins: dir.join("bpf").join(pins),
         bpf_root: dir.join("bpf"),
         agent_state_dir: dir.join("agent"),
         kubelet_state_dir: dir.join("kubelet"),
@@ -130,14 +164,15 @@ fn plan_node(run: &RunId, cluster: &str, node: &Node, cluster_dir: &Path, cluste
 mod tests {
     use std::path::Path;
 
-    use super::{plan, pod_netns_prefix, run_of_netns};
+    use super::{is_pod_netns, plan, pod_netns_prefix, run_of_netns};
     use crate::{RunId, state::ProcessIdentity, testing};
 
     #[test]
     fn names_and_addresses() {
         let run: RunId = "k3f9x2".parse().unwrap();
         let harness = ProcessIdentity { pid: 1, start_ticks: 2 };
-        let state = plan(&testing::two_clusters(), &run, harness, 3, Path::new("/sys/fs/cgroup"));
+        let options = testing::options(run);
+        let state = plan(&testing::two_clusters(), &options, harness, 3, Path::new("/sys/fs/cgroup"));
         assert_eq!(state.wan_netns, Path::new("/run/netns/mb-k3f9x2-wan"));
         let beta = state.cluster("beta").unwrap();
         assert_eq!(beta.netns, Path::new("/run/netns/mb-k3f9x2-beta"));
@@ -156,6 +191,12 @@ mod tests {
         let run: RunId = "k3f9x2".parse().unwrap();
         let pod = format!("{}0a1b2c3d", pod_netns_prefix(&run, "alpha", "alpha-1"));
         assert_eq!(pod, "mb-k3f9x2-alpha-alpha-1-0a1b2c3d");
+        let state = testing::planned(&testing::options(run.clone()));
+        let is_of = |node: usize, name: &str| {
+            is_pod_netns(&run, "alpha", &state.clusters[0].nodes[node], Path::new("/run/netns").join(name).as_path())
+        };
+        assert!(is_of(0, &pod) && !is_of(1, &pod));
+        assert!(!is_of(0, "mb-k3f9x2-alpha-alpha-1-2") && !is_of(0, "mb-k3f9x2-alpha-alpha-1"), "nodes");
         assert_eq!(run_of_netns(&pod), Some(run));
         assert_eq!(run_of_netns("mb-someone-else"), None);
         assert_eq!(run_of_netns("k3f9x2"), None);

@@ -4,28 +4,39 @@
 //! returns a [`Mesh`]; [`down`] removes a run by its ID alone, whoever made it and however far it came. Everything
 //! that a run owns carries its [`RunId`] in its name. The README of this folder has the picture.
 //!
-//! Not here: pods (the kubelet makes them), faults and what any of it means (the engine).
+//! [`Control`] changes a running mesh on purpose and returns what the kernel showed of it; which agent is under test says
+//! a file (`meshbed_scenario::AgentSpec`).
+//!
+//! Not here: pods (the kubelet makes them), what a fault is and what any of it means (the engine), and etcd's keys
+//! (`meshbed-etcd`).
 
+mod agent;
 mod cgroup;
 mod command;
 mod config;
+mod control;
 mod down;
 mod error;
 mod gate;
 mod ground;
+mod http;
 mod inventory;
+mod launch;
 mod layout;
 mod links;
 mod mesh;
 mod mount_table;
 mod namespace;
+mod network;
 mod notify;
 mod options;
+mod pidfd;
 mod pki;
 mod preflight;
 mod process;
 mod process_table;
 mod programs;
+mod ready;
 mod run_id;
 mod site;
 mod state;
@@ -35,14 +46,21 @@ mod testing;
 mod up;
 
 pub use command::{command_in_netns, command_in_node};
+pub use control::{
+    Authority, CertificateName, ClusterBooted, ClusterCrashed, Control, ControlError, ControlErrorKind, END_DEADLINE,
+    Emptied, Ended, EtcdReset, Frozen, LinkSeen, MeshConfig, NodeBooted, NodeCrashed, Reissued, Resumed, Started,
+    Suspended, Thawed, Validity,
+};
 pub use down::down;
 pub use error::{DownError, DownErrorKind, PkiError, ProcessError, SystemError, UpError, UpErrorKind};
 pub use inventory::{Orphan, find_run, leftovers, orphans, runs};
+pub use launch::{Launch, Listen, ReadyCheck};
 pub use layout::{pod_netns_prefix, run_dir, run_json};
+pub use links::Link;
 pub use mesh::{ExitedProcess, Mesh};
 pub use namespace::in_netns;
 pub use options::{OnFailure, Programs, UpOptions};
-pub use preflight::{Missing, preflight};
+pub use preflight::{Missing, agent_preflight, preflight};
 pub use run_id::{RunId, RunIdError};
-pub use state::{ClusterState, NodeState, ProcessIdentity, ProcessRole, ProcessState, RunState};
+pub use state::{ClusterState, CutLink, NodeState, ProcessIdentity, ProcessRole, ProcessState, RunState};
 pub use up::{up, up_network_and_etcd};

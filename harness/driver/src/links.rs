@@ -1,9 +1,13 @@
 //! Links, addresses and routes, by netlink.
 
-use std::net::Ipv4Addr;
+use std::{fmt, io, net::Ipv4Addr};
 
+use futures::TryStreamExt as _;
 use ipnet::Ipv4Net;
-use netlink_packet_route::route::{RouteScope, RouteType};
+use netlink_packet_route::{
+    link::LinkFlags,
+    route::{RouteScope, RouteType},
+};
 use rtnetlink::{
     LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::link::{InfoBridge, InfoData, InfoVeth},
@@ -41,6 +45,29 @@ impl Index {
     pub(crate) const fn of_port(position: u32) -> Self {
         Self::numbered(2 + position)
     }
+
+    /// Number of the node whose bridge port this is, from 1.
+    pub(crate) const fn of_node(self) -> u32 {
+        self.0 - Self::of_port(0).0 + 1
+    }
+}
+
+/// Whether a link passes packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It does.
+    Up,
+    /// It does not, as if the cable were pulled: both ends have lost their carrier, routes stay.
+    Down,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
 }
 
 /// One end of a veth pair.
@@ -61,8 +88,34 @@ impl Namespace {
 
     /// Takes `lo` up.
     pub(crate) async fn loopback_up(&self) -> Result<(), SystemError> {
-        let message = LinkUnspec::new_with_index(LOOPBACK.0).up().build();
-        self.netlink().link().set(message).execute().await.act(|| self.doing("take up `lo`"))
+        self.set_link(LOOPBACK, Link::Up).await
+    }
+
+    /// Takes an interface up or down. When the call returns, no packet passes one that was taken down.
+    pub(crate) async fn set_link(&self, index: Index, link: Link) -> Result<(), SystemError> {
+        let message = LinkUnspec::new_with_index(index.0);
+        let message = if link == Link::Up { message.up() } else { message.down() };
+        self.netlink().link().set(message.build()).execute().await.act(|| self.doing(&format!("take a link {link}")))
+    }
+
+    /// Removes an interface, and with it the other end of its veth pair. Returns whether it was there.
+    pub(crate) async fn remove_link(&self, index: Index) -> Result<bool, SystemError> {
+        match self.netlink().link().del(index.0).execute().await {
+            Ok(()) => Ok(true),
+            Err(rtnetlink::Error::NetlinkError(message)) if message.to_io().raw_os_error() == Some(libc::ENODEV) => {
+                Ok(false)
+            }
+            other => other.act(|| self.doing("remove a link")).map(|()| true),
+        }
+    }
+
+    /// Whether an interface has a carrier: it and the other end of its veth pair are up.
+    pub(crate) async fn carrier(&self, index: Index) -> Result<bool, SystemError> {
+        let act = || self.doing("look at a link");
+        let mut links = self.netlink().link().get().match_index(index.0).execute();
+        let link = links.try_next().await.act(act)?;
+        let link = link.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)).act(act)?;
+        Ok(link.header.flags.contains(LinkFlags::LowerUp))
     }
 
     /// Makes the bridge that is a cluster's segment. Ports forward at once: there are no loops to listen for, and no

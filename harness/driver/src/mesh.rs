@@ -1,6 +1,6 @@
 //! A mesh that is up.
 
-use std::path::PathBuf;
+use std::{os::fd::OwnedFd, path::PathBuf};
 
 use tokio::{
     sync::{Mutex, mpsc},
@@ -8,10 +8,9 @@ use tokio::{
 };
 
 use crate::{
-    DownError, ProcessError, RunState,
+    Control, ControlError, DownError, RunState,
     down::take_down,
     error::SystemError,
-    layout::run_json,
     process::{ExitSender, Process},
     teardown::Ownership,
 };
@@ -20,8 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Mesh {
     state: RunState,
-    processes: Vec<Process>,
-    exits: ExitSender,
+    control: Control,
     exited: Mutex<mpsc::Receiver<ExitedProcess>>,
     /// Last, so that it is dropped last.
     ownership: Ownership,
@@ -44,16 +42,24 @@ impl Mesh {
     pub(crate) fn new(
         state: RunState,
         processes: Vec<Process>,
+        reservations: Vec<OwnedFd>,
         exits: ExitSender,
         exited: mpsc::Receiver<ExitedProcess>,
         ownership: Ownership,
     ) -> Self {
-        Self { state, processes, exits, exited: Mutex::new(exited), ownership }
+        let control = Control::of_owner(state.clone(), processes, reservations, exits, ownership.gate());
+        Self { state, control, exited: Mutex::new(exited), ownership }
     }
 
-    /// What the run consists of.
+    /// What the run consists of, as it was when it had come up: names, addresses and paths never change, but see
+    /// [`Control::state`] for who its processes are now.
     pub fn state(&self) -> &RunState {
         &self.state
+    }
+
+    /// Control over its processes, nodes and clusters. May be cloned and used from anywhere, at the same time.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     /// Waits for the next process that ends although nobody told it to. Cancel-safe; never returns while all is well.
@@ -67,24 +73,20 @@ impl Mesh {
 
     /// Takes everything down and makes sure that nothing is left.
     pub async fn down(self) -> Result<(), DownError> {
-        let Self { state, processes, ownership, .. } = self;
-        for process in &processes {
-            process.expect_end();
-        }
+        let Self { state, control, exited, ownership } = self;
+        // Nobody wants to know about ends any more.
+        drop(exited);
         let gate = std::sync::Arc::clone(ownership.gate());
-        let run = state.run.clone();
         let result = spawn_blocking(move || {
             gate.close();
-            take_down(&run)
+            take_down(&state.run)
         });
         let result = match result.await {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         if result.is_ok() {
-            for process in processes {
-                process.reaped().await;
-            }
+            control.all_reaped().await;
         }
         // What could not be removed now cannot be removed by trying again at once.
         ownership.release();
@@ -94,29 +96,20 @@ impl Mesh {
     /// Leaves everything running and marks the run as kept. Its processes no longer belong to this program: they
     /// survive its end, and only [`crate::down`] ends them.
     pub fn keep(self) -> Result<RunState, SystemError> {
-        let Self { mut state, ownership, .. } = self;
-        state.kept = true;
-        state.store(&run_json(&state.run))?;
+        let Self { control, ownership, .. } = self;
+        control.update(|state| state.kept = true)?;
         ownership.release();
-        Ok(state)
+        Ok(control.state())
     }
 
-    /// Ends the agent of `node` in an orderly way (SIGTERM) and starts it again; returns when the new one is ready.
-    pub async fn restart_agent(&mut self, node: &str) -> Result<(), ProcessError> {
+    /// Ends the agent of `node` in an orderly way and starts it again; returns when the new one is ready.
+    pub async fn restart_agent(&self, node: &str) -> Result<(), ControlError> {
         self.restart(&format!("agent-{node}")).await
     }
 
-    /// Ends the process called `name`, such as `etcd-alpha`, in an orderly way (SIGTERM) and starts it again; returns
-    /// when the new one is ready. When that fails, the process is left as it is then.
-    pub async fn restart(&mut self, name: &str) -> Result<(), ProcessError> {
-        let unknown = || ProcessError::Unknown { name: name.to_owned() };
-        let position = self.processes.iter().position(|process| process.state().name == name).ok_or_else(unknown)?;
-        self.processes[position].end().await?;
-        self.processes[position].start_again(&self.exits)?;
-        self.state.processes[position] = self.processes[position].state().clone();
-        self.state
-            .store(&run_json(&self.state.run))
-            .map_err(|source| ProcessError::Start { name: name.to_owned(), source })?;
-        self.processes[position].wait_ready().await
+    /// Ends the process called `name`, such as `etcd-alpha`, in an orderly way and starts it again; returns when the
+    /// new one is ready. When that fails, the process is left as it is then.
+    pub async fn restart(&self, name: &str) -> Result<(), ControlError> {
+        self.control.restart(name).await.map(drop)
     }
 }

@@ -61,6 +61,23 @@ impl Namespace {
         .await
     }
 
+    /// Opens the namespace that is pinned as `path`.
+    pub(crate) async fn open(path: &Path) -> Result<Self, SystemError> {
+        let path = path.to_owned();
+        let runtime = runtime::Handle::current();
+        on_own_thread(move || {
+            let act = || format!("enter network namespace `{}`", path.display());
+            let file = File::open(&path).act(act)?;
+            setns(&file, CloneFlags::CLONE_NEWNET).act(act)?;
+            let _entered = runtime.enter();
+            let (connection, netlink, _) =
+                rtnetlink::new_connection().act(|| format!("open a netlink socket in `{}`", path.display()))?;
+            runtime.spawn(connection);
+            Ok(Self { path, file, netlink })
+        })
+        .await
+    }
+
     /// Where it is pinned.
     pub(crate) fn path(&self) -> &Path {
         &self.path

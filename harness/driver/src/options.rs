@@ -1,23 +1,34 @@
 //! What the caller decides about a run.
 
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use mesh_types::ClusterName;
+use meshbed_scenario::AgentSpec;
 
 use crate::RunId;
 
-/// The programs that a mesh is made of.
+/// How long a node may be silent before it counts as gone, unless the options say otherwise: Kubernetes' 40 s would make
+/// every scenario about it long.
+const NODE_MONITOR_GRACE_PERIOD: Duration = Duration::from_secs(4);
+/// How long a node's lease is valid, unless the options say otherwise. Kubelets renew it four times in that time.
+const NODE_LEASE_DURATION: Duration = Duration::from_secs(4);
+
+/// The programs that a mesh is made of, and where those of the agent under test are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Programs {
-    /// `meshbed`, for its hidden subcommands `apiserver` and `kubelet`.
+    /// `meshbed`, for its hidden subcommands.
     pub meshbed: PathBuf,
-    /// `mesh-agent`.
-    pub mesh_agent: PathBuf,
     /// `meshbed-pod`, which the kubelet runs in pods.
     pub meshbed_pod: PathBuf,
     /// etcd's server.
     pub etcd: PathBuf,
+    /// Where the agent's programs are looked for first (`--agent-bin-dir`).
+    pub agent_bin_dir: Option<PathBuf>,
 }
 
 impl Programs {
@@ -27,15 +38,35 @@ impl Programs {
         let directory = meshbed.parent().unwrap_or(Path::new(""));
         Self {
             meshbed: meshbed.to_owned(),
-            mesh_agent: directory.join("mesh-agent"),
             meshbed_pod: directory.join("meshbed-pod"),
             etcd: find_in_path("etcd").unwrap_or_else(|| PathBuf::from("etcd")),
+            agent_bin_dir: None,
         }
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> [&Path; 4] {
-        [&self.meshbed, &self.mesh_agent, &self.meshbed_pod, &self.etcd]
+    /// All that are named.
+    pub(crate) fn all(&self) -> [&Path; 3] {
+        [&self.meshbed, &self.meshbed_pod, &self.etcd]
+    }
+
+    /// Folder of the agent's programs: `agent_bin_dir`, or the one that `meshbed` is in.
+    pub fn bin_dir(&self) -> &Path {
+        let next_to_us = || self.meshbed.parent().unwrap_or(Path::new(""));
+        self.agent_bin_dir.as_deref().unwrap_or_else(next_to_us)
+    }
+
+    /// The program that an agent's description calls `name`: looked up in `agent_bin_dir`, next to `meshbed` and in
+    /// `PATH`, unless it is absolute. One that is nowhere gets the first place where it could be, so that messages name it.
+    pub fn find(&self, name: &str) -> PathBuf {
+        let given = Path::new(name);
+        if given.is_absolute() {
+            return given.to_owned();
+        }
+        let next_to_us = self.meshbed.parent().map(|directory| directory.join(given));
+        let folders = [self.agent_bin_dir.as_ref().map(|directory| directory.join(given)), next_to_us];
+        let in_folder = folders.into_iter().flatten().find(|path| path.is_file());
+        let in_path = || if name.contains('/') { None } else { find_in_path(name) };
+        in_folder.or_else(in_path).unwrap_or_else(|| self.bin_dir().join(given))
     }
 }
 
@@ -60,15 +91,70 @@ pub struct UpOptions {
     pub run: RunId,
     /// The programs that it runs.
     pub programs: Programs,
+    /// The agent under test.
+    pub agent: AgentSpec,
+    /// Other agents for some clusters, for a mesh of different ones.
+    pub agents: BTreeMap<ClusterName, AgentSpec>,
     /// More environment for the agents (nodes' agents and exporters), such as `MESH_AGENT_DEFECT`.
     pub env: Vec<(String, String)>,
     /// What happens when it fails.
     pub on_failure: OnFailure,
+    /// How long a node may be silent before its cluster counts it as gone.
+    pub node_monitor_grace_period: Duration,
+    /// Where the random decisions of the environment come from, such as which packets a link loses.
+    pub seed: u64,
+    /// How long a node's lease is valid; rounded up to whole seconds. Kubelets renew it four times in that time.
+    pub node_lease_duration: Duration,
 }
 
 impl UpOptions {
-    /// Options for `run` with no more environment.
+    /// Options for `run` with the agent that is built in and no more environment.
     pub fn new(run: RunId, programs: Programs) -> Self {
-        Self { run, programs, env: Vec::new(), on_failure: OnFailure::Remove }
+        Self {
+            run,
+            programs,
+            agent: AgentSpec::default(),
+            agents: BTreeMap::new(),
+            env: Vec::new(),
+            on_failure: OnFailure::Remove,
+            node_monitor_grace_period: NODE_MONITOR_GRACE_PERIOD,
+            seed: 0,
+            node_lease_duration: NODE_LEASE_DURATION,
+        }
+    }
+
+    /// The agent that `cluster` gets.
+    pub fn agent_of(&self, cluster: &ClusterName) -> &AgentSpec {
+        self.agents.get(cluster).unwrap_or(&self.agent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::Programs;
+
+    #[test]
+    fn programs_of_agents_are_looked_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (directory.path().join("ours"), directory.path().join("theirs"));
+        for (folder, names) in [(&ours, ["meshbed", "both"]), (&theirs, ["only", "both"])] {
+            fs::create_dir(folder).unwrap();
+            for name in names {
+                fs::write(folder.join(name), "").unwrap();
+            }
+        }
+        let mut programs = Programs::next_to(&ours.join("meshbed"));
+        assert_eq!(programs.find("both"), ours.join("both"));
+        assert_eq!(programs.bin_dir(), ours);
+        assert_eq!(programs.find("only"), ours.join("only"), "where it could be");
+        programs.agent_bin_dir = Some(theirs.clone());
+        assert_eq!(programs.find("both"), theirs.join("both"), "the given folder comes first");
+        assert_eq!(programs.find("only"), theirs.join("only"));
+        assert_eq!(programs.find("nowhere-at-all"), theirs.join("nowhere-at-all"));
+        assert_eq!(programs.find("meshbed"), ours.join("meshbed"));
+        assert!(programs.find("sh").ends_with("bin/sh"));
+        assert_eq!(programs.find("/absolute"), Path::new("/absolute"));
     }
 }

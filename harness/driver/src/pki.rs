@@ -1,11 +1,12 @@
 //! Keys and certificates of a cluster: one authority that signs for etcd and for the Kubernetes API.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::Write,
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use rcgen::{
@@ -14,6 +15,7 @@ use rcgen::{
 };
 
 use crate::{
+    control::{Authority, Validity},
     error::{Act, PkiError, SystemError},
     state::ClusterState,
 };
@@ -32,6 +34,9 @@ pub(crate) const ETCD_LOCAL: &str = "etcd-client-local";
 pub(crate) const REMOTE: &str = "remote";
 /// Name of the file with the bearer token of the Kubernetes API.
 const TOKEN: &str = "token";
+/// How long ago an expired certificate ran out, and how far away the beginning of one is that is not valid yet. Enough
+/// for every tolerance of clocks.
+const OFF_BY: Duration = Duration::from_secs(3600);
 /// 128 bits: a token that cannot be guessed.
 const TOKEN_BYTES: usize = 16;
 
@@ -50,6 +55,41 @@ pub(crate) fn token_file(pki: &Path) -> PathBuf {
     pki.join(TOKEN)
 }
 
+/// A certificate that the authority signs.
+struct Leaf {
+    /// Name of its files.
+    name: &'static str,
+    common_name: &'static str,
+    names: Vec<SanType>,
+    usages: Vec<ExtendedKeyUsagePurpose>,
+}
+
+impl Leaf {
+    fn params(&self) -> CertificateParams {
+        let mut params = params(self.common_name);
+        params.subject_alt_names = self.names.clone();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = self.usages.clone();
+        params.use_authority_key_identifier_extension = true;
+        params
+    }
+}
+
+/// Everything that the authority of `cluster` signs.
+fn leaves(cluster: &ClusterState) -> [Leaf; 5] {
+    let (server, client) = (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
+    let leaf = |name, common_name, names, usages| Leaf { name, common_name, names, usages };
+    let names = server_names(cluster);
+    [
+        // etcd's JSON gateway connects to etcd itself with the server's certificate.
+        leaf(ETCD_SERVER, "etcd", names.clone(), vec![server.clone(), client.clone()]),
+        leaf(API_SERVER, "kube-apiserver", names, vec![server]),
+        leaf(ETCD_ADMIN, "root", Vec::new(), vec![client.clone()]),
+        leaf(ETCD_LOCAL, "local", Vec::new(), vec![client.clone()]),
+        leaf(REMOTE, "remote", Vec::new(), vec![client]),
+    ]
+}
+
 /// Makes everything and stores it in the cluster's `pki` directory, which exists. Returns the token.
 pub(crate) fn make(cluster: &ClusterState) -> Result<String, PkiError> {
     let ca_key = KeyPair::generate().map_err(PkiError::Generate)?;
@@ -57,29 +97,61 @@ pub(crate) fn make(cluster: &ClusterState) -> Result<String, PkiError> {
     let ca = ca_params.self_signed(&ca_key).map_err(PkiError::Generate)?;
     store(&cluster.pki, CA, &ca.pem(), &ca_key.serialize_pem())?;
     let issuer = Issuer::from_params(&ca_params, ca_key);
-
-    let names = server_names(cluster);
-    let server = ExtendedKeyUsagePurpose::ServerAuth;
-    let client = ExtendedKeyUsagePurpose::ClientAuth;
-    // etcd's JSON gateway connects to etcd itself with the server's certificate.
-    let leaves = [
-        (ETCD_SERVER, "etcd", names.clone(), vec![server.clone(), client.clone()]),
-        (API_SERVER, "kube-apiserver", names, vec![server]),
-        (ETCD_ADMIN, "root", Vec::new(), vec![client.clone()]),
-        (ETCD_LOCAL, "local", Vec::new(), vec![client.clone()]),
-        (REMOTE, "remote", Vec::new(), vec![client]),
-    ];
-    for (name, common_name, names, usages) in leaves {
+    for leaf in leaves(cluster) {
         let key = KeyPair::generate().map_err(PkiError::Generate)?;
-        let mut params = params(common_name);
-        params.subject_alt_names = names;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = usages;
-        params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &issuer).map_err(PkiError::Generate)?;
-        store(&cluster.pki, name, &certificate.pem(), &key.serialize_pem())?;
+        let certificate = leaf.params().signed_by(&key, &issuer).map_err(PkiError::Generate)?;
+        store(&cluster.pki, leaf.name, &certificate.pem(), &key.serialize_pem())?;
     }
     make_token(&cluster.pki).map_err(PkiError::Store)
+}
+
+/// A certificate and its private key, as PEM.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// Another certificate in place of the one called `name`. The cluster's own authority is looked for in `saved` first, where
+/// it is when it was replaced itself.
+pub(crate) fn reissue(
+    cluster: &ClusterState,
+    saved: &Path,
+    name: &str,
+    validity: Validity,
+    signer: Authority,
+) -> Result<Issued, PkiError> {
+    let own_key = || {
+        let file = Some(key_file(saved, CA)).filter(|file| file.exists()).unwrap_or_else(|| key_file(&cluster.pki, CA));
+        let pem = fs::read_to_string(&file).act(|| format!("read `{}`", file.display())).map_err(PkiError::Store)?;
+        KeyPair::from_pem(&pem).map_err(PkiError::Generate)
+    };
+    let (mut ca_params, ca_key) = match signer {
+        Authority::Own => (authority(cluster), own_key()?),
+        Authority::Foreign => (foreign_authority(), KeyPair::generate().map_err(PkiError::Generate)?),
+    };
+    let Some(leaf) = leaves(cluster).into_iter().find(|leaf| leaf.name == name) else {
+        limit(&mut ca_params, validity);
+        let certificate = ca_params.self_signed(&ca_key).map_err(PkiError::Generate)?;
+        return Ok(Issued { certificate: certificate.pem(), key: ca_key.serialize_pem() });
+    };
+    let mut params = leaf.params();
+    limit(&mut params, validity);
+    let key = KeyPair::generate().map_err(PkiError::Generate)?;
+    let issuer = Issuer::from_params(&ca_params, ca_key);
+    let certificate = params.signed_by(&key, &issuer).map_err(PkiError::Generate)?;
+    Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Sets when a certificate is valid.
+fn limit(params: &mut CertificateParams, validity: Validity) {
+    let now = SystemTime::now();
+    match validity {
+        Validity::Usual => {}
+        Validity::Expired => params.not_after = (now - OFF_BY).into(),
+        Validity::NotYet => params.not_before = (now + OFF_BY).into(),
+        Validity::Until(end) => params.not_after = end.into(),
+    }
 }
 
 fn params(common_name: &str) -> CertificateParams {
@@ -93,6 +165,14 @@ fn params(common_name: &str) -> CertificateParams {
 
 fn authority(cluster: &ClusterState) -> CertificateParams {
     let mut params = params(&format!("meshbed {} {}", cluster.name, cluster.id));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+/// An authority that nobody in the mesh has heard of.
+fn foreign_authority() -> CertificateParams {
+    let mut params = params("meshbed foreign authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -146,17 +226,15 @@ fn write_secret(path: &Path, content: &str) -> Result<(), SystemError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::{CA, ETCD_SERVER, REMOTE, certificate_file, key_file, make, token_file};
-    use crate::{layout, state::ProcessIdentity, testing};
+    use crate::testing;
 
     #[test]
     fn files_of_a_cluster() {
         let directory = tempfile::tempdir().unwrap();
-        let run = "k3f9x2".parse().unwrap();
-        let harness = ProcessIdentity { pid: 1, start_ticks: 1 };
-        let state = layout::plan(&testing::two_clusters(), &run, harness, 0, Path::new("/cg"));
+        let state = testing::planned(&testing::options("k3f9x2".parse().unwrap()));
         let mut cluster = state.clusters[0].clone();
         cluster.pki = directory.path().to_owned();
 

@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     os::fd::{FromRawFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -12,6 +12,8 @@ use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
 };
+
+use meshbed_scenario::{AgentSpec, Placeholder, Template};
 
 use crate::{Programs, mount_table::MountTable};
 
@@ -56,6 +58,52 @@ pub fn preflight(programs: &Programs) -> Vec<Missing> {
         }
     }
     missing
+}
+
+/// What this machine lacks of `agent` and of what it needs; empty when it can be started.
+pub fn agent_preflight(agent: &AgentSpec, programs: &Programs) -> Vec<Missing> {
+    let bin_dir = programs.bin_dir().to_string_lossy();
+    let in_folder = |template: &Template| PathBuf::from(template.render(|_| bin_dir.to_string()));
+    let roles = [Some(agent.node()), agent.exporter(), agent.setup()].into_iter().flatten();
+    // Only `{binDir}` can be known before there is a run; a program named by anything else is found when it starts.
+    let names =
+        roles.map(|role| &role.command()[0]).filter(|name| name.placeholders().all(|p| p == Placeholder::BinDir));
+    let mut wanted: Vec<String> = names.map(|name| name.render(|_| bin_dir.to_string())).collect();
+    wanted.extend(agent.needs().programs.iter().cloned());
+    wanted.sort();
+    wanted.dedup();
+    let how = format!("put it into `{bin_dir}`, or name the folder that has it with --agent-bin-dir");
+    let lacking = |what: String| Missing::new(what, format!("agent `{}` needs it", agent.name()), how.clone());
+    let mut missing = Vec::new();
+    for name in wanted {
+        let program = programs.find(&name);
+        if !is_executable(&program) {
+            missing.push(lacking(format!("program `{}`", program.display())));
+        }
+    }
+    for path in agent.needs().files.iter().map(in_folder).filter(|path| !path.exists()) {
+        missing.push(lacking(format!("`{}`", path.display())));
+    }
+    if let Some(crds) = &agent.needs().crds {
+        let folder = in_folder(&crds.folder);
+        let absent = absent_crds(&folder, &crds.names);
+        if !absent.is_empty() {
+            let what = format!("CustomResourceDefinitions in `{}`: {}", folder.display(), absent.join(", "));
+            missing.push(lacking(what));
+        }
+    }
+    missing
+}
+
+/// Those of the CustomResourceDefinitions called `names` that no file of `folder` names.
+fn absent_crds(folder: &Path, names: &[String]) -> Vec<String> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let texts: Vec<String> = files.filter_map(|file| fs::read_to_string(file.path()).ok()).collect();
+    let is_named = |name: &str| {
+        let line = format!("name: {name}");
+        texts.iter().flat_map(|text| text.lines()).any(|found| found.trim() == line)
+    };
+    names.iter().filter(|name| !is_named(name)).cloned().collect()
 }
 
 fn missing_program(path: &Path) -> Missing {
@@ -147,7 +195,10 @@ fn on_thread(work: impl FnOnce() -> io::Result<()> + Send) -> io::Result<()> {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use super::{effective, is_executable, lacking, missing_program};
+    use meshbed_scenario::AgentSpec;
+
+    use super::{agent_preflight, effective, is_executable, lacking, missing_program};
+    use crate::Programs;
 
     #[test]
     fn capabilities_by_name() {
@@ -155,6 +206,37 @@ mod tests {
         assert_eq!(effective(status), Some(0x20_0020));
         assert_eq!(lacking(0x20_0020), ["CAP_NET_ADMIN"]);
         assert!(lacking(u64::MAX).is_empty());
+    }
+
+    /// What is said to somebody who wants to test Cilium and has not brought it, and to somebody who has half of it.
+    #[test]
+    fn what_an_agent_lacks() {
+        let text = include_str!("../../../fixtures/agents/cilium.yaml");
+        let cilium = AgentSpec::parse(text, "cilium.yaml").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut programs = Programs::next_to(Path::new("/opt/meshbed"));
+        programs.agent_bin_dir = Some(folder.path().to_owned());
+        let what = || {
+            let missing = agent_preflight(&cilium, &programs).into_iter();
+            let what: Vec<_> =
+                missing.map(|missing| missing.what.replace(folder.path().to_str().unwrap(), "<bin>")).collect();
+            what
+        };
+        let all = what();
+        assert!(all.contains(&"program `<bin>/cilium-agent`".to_owned()), "{all:?}");
+        assert!(all.contains(&"program `<bin>/clustermesh-apiserver`".to_owned()), "{all:?}");
+        assert!(all.contains(&"`<bin>/lib/bpf`".to_owned()), "{all:?}");
+        assert_eq!(all.iter().filter(|what| what.contains("ciliumnodes.cilium.io")).count(), 1, "{all:?}");
+
+        std::os::unix::fs::symlink("/bin/true", folder.path().join("cilium-agent")).unwrap();
+        std::fs::create_dir_all(folder.path().join("lib/bpf")).unwrap();
+        std::fs::create_dir(folder.path().join("crds")).unwrap();
+        std::fs::write(folder.path().join("crds/a.yaml"), "metadata:\n  name: ciliumnodes.cilium.io\n").unwrap();
+        let half = what();
+        assert!(!half.contains(&"program `<bin>/cilium-agent`".to_owned()), "{half:?}");
+        assert!(half.contains(&"program `<bin>/clustermesh-apiserver`".to_owned()), "{half:?}");
+        assert!(!half.iter().any(|what| what.contains("lib/bpf") || what.contains("ciliumnodes")), "{half:?}");
+        assert!(half.iter().any(|what| what.contains("ciliumidentities")), "{half:?}");
     }
 
     #[test]

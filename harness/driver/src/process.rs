@@ -1,7 +1,7 @@
 //! The processes of a mesh: started, awaited and watched.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
     net::TcpListener,
     os::fd::AsRawFd,
@@ -14,11 +14,9 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use tokio::{
+    process::Child,
     sync::{mpsc, watch},
     time::timeout,
 };
@@ -27,78 +25,98 @@ use crate::{
     ExitedProcess,
     command::{Placement, Session, command},
     error::{Act, ProcessError, SystemError},
+    launch::{Launch, ReadyCheck},
     notify::{NOTIFY_SOCKET, NotifySocket},
+    pidfd::Pidfd,
     programs::ProgramSpec,
+    ready,
     state::{ProcessIdentity, ProcessState},
 };
 
-/// How long a process may take to say that it is ready: seconds on a loaded machine or under plain emulation.
-const READY_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a process may take to end in an orderly way before it is killed.
-const END_DEADLINE: Duration = Duration::from_secs(5);
 /// How much of the end of a log goes into an error, in bytes.
 const TAIL_MAX: u64 = 4096;
+/// How long a killed process may take to be gone. It gets no say in it, but the machine may be loaded.
+pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where unexpected ends are reported to.
 pub(crate) type ExitSender = mpsc::Sender<ExitedProcess>;
 
-/// A process that was started.
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With this status.
+    Status(ExitStatus),
+    /// It is not our child, or waiting for it failed.
+    Unknown,
+}
+
+/// A process that was started, by us or by another program.
 #[derive(Debug)]
 pub(crate) struct Process {
-    spec: ProgramSpec,
     state: ProcessState,
-    notify: Arc<NotifySocket>,
+    /// Of those that we started.
+    notify: Option<Arc<NotifySocket>>,
     /// Set before the process is told to end.
     told_to_end: Arc<AtomicBool>,
-    ended: watch::Receiver<Option<ExitStatus>>,
+    ended: watch::Receiver<Option<End>>,
 }
 
 impl Process {
-    /// Starts `spec`. Returns when the program runs in its place; it is not ready then.
-    pub(crate) fn start(spec: ProgramSpec, exits: &ExitSender) -> Result<Self, ProcessError> {
+    /// Starts `spec`, which inherits `listener`. Returns when the program runs in its place; it is not ready then. Its end
+    /// is told to `exits`, unless it is expected.
+    pub(crate) fn start(
+        spec: ProgramSpec,
+        listener: Option<TcpListener>,
+        exits: Option<&ExitSender>,
+    ) -> Result<Self, ProcessError> {
         let name = spec.name.clone();
-        Self::try_start(spec, exits).map_err(|source| ProcessError::Start { name, source })
+        Self::try_start(spec, listener, exits.cloned()).map_err(|source| ProcessError::Start { name, source })
     }
 
-    fn try_start(spec: ProgramSpec, exits: &ExitSender) -> Result<Self, SystemError> {
-        let notify = Arc::new(NotifySocket::bind(spec.notify_socket.clone())?);
-        let log = OpenOptions::new().create(true).append(true).open(&spec.log);
-        let log = log.act(|| format!("open log `{}`", spec.log.display()))?;
-        let act = || format!("run `{}`", spec.program.display());
-        let placement = Placement {
-            netns: &spec.netns,
-            cgroup: Some(&spec.cgroup),
-            bpf_root: spec.bpf_root.as_deref(),
-            session: Session::New,
-            inherited: spec.listener.as_ref().map(|listener: &Arc<TcpListener>| listener.as_raw_fd()),
+    fn try_start(
+        spec: ProgramSpec,
+        listener: Option<TcpListener>,
+        exits: Option<ExitSender>,
+    ) -> Result<Self, SystemError> {
+        let notify = Arc::new(NotifySocket::bind(spec.launch.notify_socket.clone())?);
+        let listener = match (listener, &spec.launch.listen) {
+            (None, Some(listen)) => {
+                Some(TcpListener::bind(listen.address).act(|| format!("listen on {}", listen.address))?)
+            }
+            (listener, _) => listener,
         };
-        let mut command = command(&placement, spec.program.as_os_str());
-        command.args(&spec.arguments).envs(spec.env.iter().cloned()).env(NOTIFY_SOCKET, notify.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone().act(act)?).stderr(log);
-        let mut child = tokio::process::Command::from(command).spawn().act(act)?;
+        write_files(&spec.launch)?;
+        let child = spawn(&spec, listener.as_ref(), &notify)?;
+        // The child has its own copy: once it ends, nobody listens.
+        drop(listener);
         // Not waited for yet, so the number is still this process's even if it has ended.
+        let act = || format!("run `{}`", spec.launch.program.display());
         let pid = child.id().ok_or_else(|| io::Error::other("it was waited for already")).act(act)?;
         let identity = ProcessIdentity::of(pid)?;
-
         let told_to_end = Arc::new(AtomicBool::new(false));
+        let watcher =
+            Watcher { name: spec.name.clone(), log: spec.log.clone(), told_to_end: Arc::clone(&told_to_end), exits };
+        let ended = watcher.watch(child);
+        let ProgramSpec { name, role, cluster, node, log, launch } = spec;
+        let state = ProcessState { name, role, cluster, node, identity, log, launch };
+        Ok(Self { state, notify: Some(notify), told_to_end, ended })
+    }
+
+    /// Takes over a process that another program started. Nobody is told about its end.
+    pub(crate) fn adopt(state: ProcessState) -> Result<Self, ProcessError> {
+        let name = &state.name;
+        let pidfd = Pidfd::open(state.identity).act(|| format!("open a pidfd of `{name}`"));
+        let pidfd = pidfd.map_err(|source| ProcessError::Start { name: name.clone(), source })?;
         let (sender, ended) = watch::channel(None);
-        let watcher = Watcher { name: spec.name.clone(), log: spec.log.clone(), told_to_end: Arc::clone(&told_to_end) };
-        let exits = exits.clone();
-        tokio::spawn(async move {
-            let status = child.wait().await;
-            watcher.report(&status, &exits).await;
-            // Nobody may be interested any more.
-            sender.send_replace(status.ok());
-        });
-        let state = ProcessState {
-            name: spec.name.clone(),
-            role: spec.role,
-            cluster: spec.cluster.clone(),
-            node: spec.node.clone(),
-            identity,
-            log: spec.log.clone(),
-        };
-        Ok(Self { spec, state, notify, told_to_end, ended })
+        match pidfd {
+            Some(pidfd) => drop(tokio::spawn(async move {
+                // An error means that the pidfd cannot be waited for; then nobody can know more than that.
+                drop(pidfd.ended().await);
+                sender.send_replace(Some(End::Unknown));
+            })),
+            None => drop(sender.send_replace(Some(End::Unknown))),
+        }
+        Ok(Self { state, notify: None, told_to_end: Arc::new(AtomicBool::new(true)), ended })
     }
 
     /// Who it is.
@@ -106,30 +124,36 @@ impl Process {
         &self.state
     }
 
-    /// Waits until it says that it is ready. The future does not borrow the process.
+    /// Who it is, for changing how it is started the next time.
+    pub(crate) fn launch_mut(&mut self) -> &mut Launch {
+        &mut self.state.launch
+    }
+
+    /// Waits until it is ready. The future does not borrow the process.
     pub(crate) fn wait_ready(&self) -> impl Future<Output = Result<(), ProcessError>> + Send + use<> {
-        let (name, log) = (self.spec.name.clone(), self.spec.log.clone());
-        let notify = Arc::clone(&self.notify);
+        let ProcessState { name, log, launch, identity, .. } = self.state.clone();
+        let notify = self.notify.clone();
         let mut ended = self.ended.clone();
+        let ends_when_ready = launch.ready == ReadyCheck::Ended;
         async move {
-            let outcome = timeout(READY_DEADLINE, async {
+            let outcome = timeout(launch.ready_timeout, async {
                 tokio::select! {
                     // What it said before it ended counts.
                     biased;
-                    ready = notify.ready() => ready.map(|()| None),
-                    _ = ended.changed() => Ok(Some(*ended.borrow())),
+                    ready = notified(&launch, notify.as_deref()) => ready.map(|()| None),
+                    () = ready::asked(&launch, identity.pid) => Ok(None),
+                    end = end_of(&mut ended) => Ok(Some(end)),
                 }
             });
             match outcome.await {
                 Ok(Ok(None)) => Ok(()),
-                Ok(Ok(Some(status))) => {
-                    Err(ProcessError::Ended { name, status: in_words(status), tail: tail(&log), log })
-                }
+                Ok(Ok(Some(End::Status(status)))) if ends_when_ready && status.success() => Ok(()),
+                Ok(Ok(Some(end))) => Err(ProcessError::Ended { name, status: in_words(end), tail: tail(&log), log }),
                 Ok(Err(source)) => {
-                    let act = format!("read from `{}`", notify.path().display());
+                    let act = format!("read from `{}`", launch.notify_socket.display());
                     Err(ProcessError::Start { name, source: SystemError { act, source } })
                 }
-                Err(_) => Err(ProcessError::NotReady { name, deadline: READY_DEADLINE, tail: tail(&log), log }),
+                Err(_) => Err(ProcessError::NotReady { name, deadline: launch.ready_timeout, tail: tail(&log), log }),
             }
         }
     }
@@ -139,47 +163,88 @@ impl Process {
         self.told_to_end.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until a process that was killed has been waited for, so that not even a zombie is left.
-    pub(crate) async fn reaped(mut self) {
-        // Either it changes or the watcher is gone.
-        drop(self.ended.wait_for(Option::is_some).await);
+    /// Waits until it ended and, if it is our child, was waited for, so that not even a zombie is left.
+    pub(crate) async fn reaped(&mut self) {
+        end_of(&mut self.ended).await;
+    }
+
+    /// Whether it ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some() || self.ended.has_changed().is_err() || !self.state.identity.is_alive()
     }
 
     /// Starts it again after its end.
-    pub(crate) fn start_again(&mut self, exits: &ExitSender) -> Result<(), ProcessError> {
-        *self = Self::start(self.spec.clone(), exits)?;
+    pub(crate) fn start_again(&mut self, exits: Option<&ExitSender>) -> Result<(), ProcessError> {
+        *self = Self::start(ProgramSpec::from(&self.state), None, exits)?;
         Ok(())
     }
 
-    /// Ends it with SIGTERM, or with SIGKILL when that takes too long.
-    pub(crate) async fn end(&mut self) -> Result<(), ProcessError> {
+    /// Ends it with `signal`: returns when the kernel says that it ended. The end counts as expected from now on, also if it
+    /// comes after the deadline.
+    pub(crate) async fn end_with(&mut self, signal: Signal, deadline: Duration) -> Result<(), ProcessError> {
+        let name = || self.state.name.clone();
+        let system = |source| ProcessError::Signal { name: name(), source };
+        let pidfd = Pidfd::open(self.state.identity).act(|| "open a pidfd".to_owned()).map_err(system)?;
+        let pidfd = pidfd.ok_or_else(|| ProcessError::NotRunning { name: name() })?;
         self.expect_end();
-        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            self.signal(signal)?;
-            if timeout(END_DEADLINE, self.ended.changed()).await.is_ok() || self.has_ended() {
-                return Ok(());
-            }
+        pidfd.signal(signal).act(|| format!("send {signal}")).map_err(system)?;
+        match timeout(deadline, pidfd.ended()).await {
+            Ok(ended) => ended.act(|| "wait for its end".to_owned()).map_err(system)?,
+            Err(_) => return Err(ProcessError::NotEnded { name: name(), deadline }),
         }
-        Err(ProcessError::NotEnded { name: self.spec.name.clone(), deadline: 2 * END_DEADLINE })
+        self.reaped().await;
+        Ok(())
     }
+}
 
-    fn has_ended(&self) -> bool {
-        self.ended.has_changed().is_err() || self.ended.borrow().is_some()
+/// Starts the program itself.
+fn spawn(spec: &ProgramSpec, listener: Option<&TcpListener>, notify: &NotifySocket) -> Result<Child, SystemError> {
+    let launch = &spec.launch;
+    let log = OpenOptions::new().create(true).append(true).open(&spec.log);
+    let log = log.act(|| format!("open log `{}`", spec.log.display()))?;
+    let act = || format!("run `{}`", launch.program.display());
+    let inherited = listener.map(AsRawFd::as_raw_fd);
+    let placement = Placement {
+        netns: &launch.netns,
+        cgroup: Some(&launch.cgroup),
+        bpf_root: launch.bpf_root.as_deref(),
+        cgroup_root: launch.cgroup_root.as_deref(),
+        session: Session::New,
+        inherited,
+    };
+    let mut command = command(&placement, launch.program.as_os_str());
+    command.args(&launch.arguments);
+    if let (Some(listen), Some(fd)) = (&launch.listen, inherited) {
+        command.arg(&listen.flag).arg(fd.to_string());
     }
+    command.envs(launch.env.iter().cloned()).env(NOTIFY_SOCKET, notify.path());
+    command.stdin(Stdio::null()).stdout(log.try_clone().act(act)?).stderr(log);
+    tokio::process::Command::from(command).spawn().act(act)
+}
 
-    fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
-        // Checked by start time: between its end and now the number may have got a new owner.
-        if self.has_ended() || !self.state.identity.is_alive() {
-            return Ok(());
-        }
-        let pid = i32::try_from(self.state.identity.pid).expect("the kernel's process IDs fit in an i32");
-        match kill(Pid::from_raw(pid), signal) {
-            Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
-            Err(error) => {
-                let source = SystemError { act: format!("send {signal}"), source: error.into() };
-                Err(ProcessError::Start { name: self.spec.name.clone(), source })
-            }
-        }
+fn write_files(launch: &Launch) -> Result<(), SystemError> {
+    for (path, content) in &launch.files {
+        let act = || format!("write `{}`", path.display());
+        fs::create_dir_all(path.parent().unwrap_or(path)).act(act)?;
+        fs::write(path, content).act(act)?;
+    }
+    Ok(())
+}
+
+/// Waits for `READY=1` if that is how the process tells.
+async fn notified(launch: &Launch, notify: Option<&NotifySocket>) -> io::Result<()> {
+    match notify {
+        Some(notify) if launch.ready == ReadyCheck::Notify => notify.ready().await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// Waits for the end.
+async fn end_of(ended: &mut watch::Receiver<Option<End>>) -> End {
+    match ended.wait_for(Option::is_some).await {
+        Ok(end) => end.unwrap_or(End::Unknown),
+        // The runtime of the watcher ends, and with it everything else.
+        Err(_) => End::Unknown,
     }
 }
 
@@ -188,25 +253,36 @@ struct Watcher {
     name: String,
     log: PathBuf,
     told_to_end: Arc<AtomicBool>,
+    exits: Option<ExitSender>,
 }
 
 impl Watcher {
-    async fn report(&self, status: &io::Result<ExitStatus>, exits: &ExitSender) {
-        if self.told_to_end.load(Ordering::SeqCst) {
-            return;
-        }
-        let status = match status {
-            Ok(status) => status.to_string(),
-            Err(error) => format!("unknown: {error}"),
-        };
-        let exited = ExitedProcess { name: self.name.clone(), status, tail: tail(&self.log), log: self.log.clone() };
+    /// Watches a child of ours in a task of its own.
+    fn watch(self, mut child: Child) -> watch::Receiver<Option<End>> {
+        let (sender, ended) = watch::channel(None);
+        tokio::spawn(async move {
+            let end = child.wait().await.map_or(End::Unknown, End::Status);
+            // Nobody may be interested any more.
+            sender.send_replace(Some(end));
+            self.report(end).await;
+        });
+        ended
+    }
+
+    async fn report(&self, end: End) {
+        let Some(exits) = self.exits.as_ref().filter(|_| !self.told_to_end.load(Ordering::SeqCst)) else { return };
+        let (status, tail) = (in_words(end), tail(&self.log));
+        let exited = ExitedProcess { name: self.name.clone(), status, tail, log: self.log.clone() };
         // The mesh may be gone, and with it everybody who would care.
         drop(exits.send(exited).await);
     }
 }
 
-fn in_words(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "status unknown".to_owned(), |status| status.to_string())
+fn in_words(end: End) -> String {
+    match end {
+        End::Status(status) => status.to_string(),
+        End::Unknown => "status unknown".to_owned(),
+    }
 }
 
 /// The last lines of a log; what cannot be read is empty.

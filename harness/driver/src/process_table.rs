@@ -36,6 +36,24 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { zombie, start_ticks })
 }
 
+/// States of all threads of process `pid` (the letters of `ps`), in no order.
+pub(crate) fn thread_states(pid: u32) -> io::Result<Vec<char>> {
+    let mut states = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        match fs::read_to_string(entry?.path().join("stat")) {
+            Ok(text) => states.extend(parse_state(&text)),
+            // The thread ended meanwhile (proc(5) says ESRCH between open and read).
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(states)
+}
+
+fn parse_state(stat: &str) -> Option<char> {
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
 /// Numbers of all processes.
 pub(crate) fn pids() -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
@@ -61,13 +79,20 @@ pub(crate) fn command_name(pid: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Stat, parse_stat, stat};
+    use super::{Stat, parse_stat, stat, thread_states};
 
     #[test]
     fn name_with_parenthesis() {
         let text = "42 (a) b (c)) Z 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
         assert_eq!(parse_stat(text), Some(Stat { zombie: true, start_ticks: 777 }));
         assert_eq!(parse_stat("garbage"), None);
+    }
+
+    #[test]
+    fn own_threads() {
+        let states = thread_states(std::process::id()).unwrap();
+        assert!(states.contains(&'R'), "the thread that looks runs: {states:?}");
+        assert!(thread_states(u32::MAX).is_err());
     }
 
     #[test]

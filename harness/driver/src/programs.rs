@@ -1,56 +1,48 @@
-//! The command line of every program of a mesh. Pure.
+//! The command line of every program of a mesh apart from the agent's ([`crate::agent`]). Pure.
 
-use std::{
-    ffi::OsString,
-    net::TcpListener,
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use mesh_types::ClusterName;
-use meshbed_scenario::{Cluster, Node};
+use nix::sys::signal::Signal;
 
 use crate::{
-    layout::{API_PORT, pod_netns_prefix},
+    launch::{Launch, Listen, ReadyCheck},
+    layout::{API_PORT, WAN_NAME, pod_netns_prefix},
     options::UpOptions,
     pki::{self, API_SERVER, CA, ETCD_SERVER},
-    state::{ClusterState, NodeState, ProcessRole, RunState},
+    state::{ClusterState, NodeState, ProcessRole, ProcessState, RunState},
 };
 
 /// What etcd's members say to each other; there is one member, so nobody else listens. Each cluster has a namespace
 /// of its own, so the port is free.
-const ETCD_PEER_URL: &str = "http://127.0.0.1:2380";
+pub(crate) const ETCD_PEER_URL: &str = "http://127.0.0.1:2380";
+/// The flag with the token that, with the member's name and URL, decides etcd's cluster ID.
+pub(crate) const ETCD_TOKEN_FLAG: &str = "--initial-cluster-token";
+/// How long a program of ours may take to say that it is ready: seconds on a loaded machine or under plain emulation.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How to start one process.
+/// A process to be started: its entry in `run.json` but for who it is.
 #[derive(Clone, Debug)]
 pub(crate) struct ProgramSpec {
     /// Name of the process and of its log.
     pub(crate) name: String,
     /// What it is.
     pub(crate) role: ProcessRole,
-    /// Whose it is.
-    pub(crate) cluster: ClusterName,
+    /// Whose it is, if a cluster's.
+    pub(crate) cluster: Option<ClusterName>,
     /// Whose it is, if a node's.
     pub(crate) node: Option<String>,
-    /// The program.
-    pub(crate) program: PathBuf,
-    /// Its arguments.
-    pub(crate) arguments: Vec<OsString>,
-    /// Additions to its environment.
-    pub(crate) env: Vec<(String, String)>,
-    /// Pinned network namespace.
-    pub(crate) netns: PathBuf,
-    /// cgroup.
-    pub(crate) cgroup: PathBuf,
-    /// The bpffs that it sees as `/sys/fs/bpf`.
-    pub(crate) bpf_root: Option<PathBuf>,
-    /// A listener that it inherits.
-    pub(crate) listener: Option<Arc<TcpListener>>,
     /// stdout and stderr.
-    pub(crate) log: PathBuf,
-    /// Where it says that it is ready.
-    pub(crate) notify_socket: PathBuf,
+    pub(crate) log: std::path::PathBuf,
+    /// How it is started.
+    pub(crate) launch: Launch,
+}
+
+impl From<&ProcessState> for ProgramSpec {
+    fn from(state: &ProcessState) -> Self {
+        let ProcessState { name, role, cluster, node, log, launch, identity: _ } = state.clone();
+        Self { name, role, cluster, node, log, launch }
+    }
 }
 
 /// Makes the specifications of one run's processes.
@@ -63,57 +55,84 @@ pub(crate) struct Programming<'run> {
 }
 
 /// Directory of the notification sockets.
-pub(crate) fn notify_dir(run: &RunState) -> PathBuf {
+pub(crate) fn notify_dir(run: &RunState) -> std::path::PathBuf {
     run.run_dir.join("notify")
 }
 
+/// Name of a cluster's process.
+pub(crate) fn cluster_process(role: ProcessRole, cluster: &str) -> String {
+    let what = match role {
+        ProcessRole::Etcd => "etcd",
+        ProcessRole::ApiServer => "apiserver",
+        _ => "exporter",
+    };
+    format!("{what}-{cluster}")
+}
+
+/// Name of a node's process.
+pub(crate) fn node_process(role: ProcessRole, node: &str) -> String {
+    format!("{}-{node}", node_folder(role))
+}
+
+/// Name of the cgroup of a node's process, below the node's.
+fn node_folder(role: ProcessRole) -> &'static str {
+    if role == ProcessRole::Agent { "agent" } else { "kubelet" }
+}
+
 impl Programming<'_> {
-    fn of_control_plane(&self, role: ProcessRole, program: &Path, state: &ClusterState) -> ProgramSpec {
-        let what = match role {
-            ProcessRole::Etcd => "etcd",
-            ProcessRole::ApiServer => "apiserver",
-            _ => "exporter",
-        };
-        let name = format!("{what}-{}", state.name);
-        ProgramSpec {
-            role,
-            cluster: state.name.clone(),
-            node: None,
+    /// Something in `netns` and `cgroup` that is ready when it says so.
+    fn launch(&self, name: &str, program: &Path, netns: &Path, cgroup: &Path) -> Launch {
+        Launch {
             program: program.to_owned(),
             arguments: Vec::new(),
             env: Vec::new(),
-            netns: state.netns.clone(),
-            cgroup: state.control_plane_cgroup.clone(),
+            files: Vec::new(),
+            netns: netns.to_owned(),
+            cgroup: cgroup.to_owned(),
             bpf_root: None,
-            listener: None,
+            cgroup_root: None,
+            listen: None,
+            trace: None,
+            notify_socket: self.notify_socket(name),
+            ready: ReadyCheck::Notify,
+            ready_timeout: READY_TIMEOUT,
+            stop_signal: Signal::SIGTERM as i32,
+        }
+    }
+
+    pub(crate) fn of_control_plane(&self, role: ProcessRole, program: &Path, state: &ClusterState) -> ProgramSpec {
+        let name = cluster_process(role, state.name.as_str());
+        ProgramSpec {
+            role,
+            cluster: Some(state.name.clone()),
+            node: None,
             log: self.run.logs_dir.join(format!("{name}.log")),
-            notify_socket: self.notify_socket(&name),
+            launch: self.launch(&name, program, &state.netns, &state.control_plane_cgroup),
             name,
         }
     }
 
-    fn of_node(&self, role: ProcessRole, program: &Path, cluster: &ClusterState, node: &NodeState) -> ProgramSpec {
-        let what = if role == ProcessRole::Agent { "agent" } else { "kubelet" };
-        let name = format!("{what}-{}", node.name);
+    pub(crate) fn of_node(
+        &self,
+        role: ProcessRole,
+        program: &Path,
+        cluster: &ClusterState,
+        node: &NodeState,
+    ) -> ProgramSpec {
+        let name = node_process(role, &node.name);
+        let launch = self.launch(&name, program, &node.netns, &node.cgroup.join(node_folder(role)));
         ProgramSpec {
             role,
-            cluster: cluster.name.clone(),
+            cluster: Some(cluster.name.clone()),
             node: Some(node.name.clone()),
-            program: program.to_owned(),
-            arguments: Vec::new(),
-            env: Vec::new(),
-            netns: node.netns.clone(),
-            cgroup: node.cgroup.join(what),
-            bpf_root: Some(node.bpf_root.clone()),
-            listener: None,
             log: self.run.logs_dir.join(format!("{name}.log")),
-            notify_socket: self.notify_socket(&name),
+            launch: Launch { bpf_root: Some(node.bpf_root.clone()), ..launch },
             name,
         }
     }
 
     /// Sockets have short paths (108 bytes), names of nodes may be long: the names get hashed into a number.
-    fn notify_socket(&self, name: &str) -> PathBuf {
+    pub(crate) fn notify_socket(&self, name: &str) -> std::path::PathBuf {
         // FNV-1a, 64 bits: some hundred names of one run do not collide by chance.
         let hash = name
             .bytes()
@@ -124,160 +143,140 @@ impl Programming<'_> {
     /// etcd with one member, which need not wait for others: short heartbeats and elections make it a leader at once.
     pub(crate) fn etcd(&self, state: &ClusterState) -> ProgramSpec {
         let mut spec = self.of_control_plane(ProcessRole::Etcd, &self.options.programs.etcd, state);
-        let directory = state.pki.with_file_name("etcd");
         let member = state.name.as_str();
-        spec.arguments = arguments([
+        spec.launch.arguments = arguments([
             ("--name", member.into()),
-            ("--data-dir", directory.into()),
-            ("--listen-client-urls", state.etcd_endpoint.as_str().into()),
-            ("--advertise-client-urls", state.etcd_endpoint.as_str().into()),
+            ("--data-dir", text(&state.etcd_data_dir)),
+            ("--listen-client-urls", state.etcd_endpoint.clone()),
+            ("--advertise-client-urls", state.etcd_endpoint.clone()),
             ("--listen-peer-urls", ETCD_PEER_URL.into()),
             ("--initial-advertise-peer-urls", ETCD_PEER_URL.into()),
-            ("--initial-cluster", format!("{member}={ETCD_PEER_URL}").into()),
-            ("--initial-cluster-token", format!("{}-{member}", self.run.run).into()),
+            ("--initial-cluster", format!("{member}={ETCD_PEER_URL}")),
+            (ETCD_TOKEN_FLAG, format!("{}-{member}", self.run.run)),
             ("--heartbeat-interval", "10".into()),
             ("--election-timeout", "100".into()),
-            ("--cert-file", pki::certificate_file(&state.pki, ETCD_SERVER).into()),
-            ("--key-file", pki::key_file(&state.pki, ETCD_SERVER).into()),
-            ("--trusted-ca-file", pki::certificate_file(&state.pki, CA).into()),
+            ("--cert-file", text(&pki::certificate_file(&state.pki, ETCD_SERVER))),
+            ("--key-file", text(&pki::key_file(&state.pki, ETCD_SERVER))),
+            ("--trusted-ca-file", text(&pki::certificate_file(&state.pki, CA))),
             // One hour, as Cilium's chart has it.
             ("--auto-compaction-retention", "1".into()),
             ("--logger", "zap".into()),
             ("--log-outputs", "stderr".into()),
         ]);
-        spec.arguments.push("--client-cert-auth".into());
+        spec.launch.arguments.push("--client-cert-auth".into());
         spec
     }
 
-    /// The Kubernetes API, also on `listener`, which is bound on the machine itself.
-    pub(crate) fn api_server(&self, cluster: &Cluster, state: &ClusterState, listener: TcpListener) -> ProgramSpec {
+    /// The Kubernetes API, also on `listen`, which is on the machine itself.
+    pub(crate) fn api_server(&self, state: &ClusterState, listen: SocketAddr) -> ProgramSpec {
         let mut spec = self.of_control_plane(ProcessRole::ApiServer, &self.options.programs.meshbed, state);
-        spec.arguments = vec!["apiserver".into()];
-        spec.arguments.extend(arguments([
-            ("--cluster-name", state.name.as_str().into()),
-            ("--service-cidr", cluster.service_cidr().to_string().into()),
-            ("--pod-cidr", cluster.pod_cidr().to_string().into()),
-            ("--listen", format!("{}:{API_PORT}", state.control_plane_ip).into()),
-            ("--listen-fd", listener.as_raw_fd().to_string().into()),
-            ("--tls-cert", pki::certificate_file(&state.pki, API_SERVER).into()),
-            ("--tls-key", pki::key_file(&state.pki, API_SERVER).into()),
-            ("--client-ca", pki::certificate_file(&state.pki, CA).into()),
-            ("--token-file", pki::token_file(&state.pki).into()),
+        spec.launch.arguments = vec!["apiserver".into()];
+        spec.launch.arguments.extend(arguments([
+            ("--cluster-name", state.name.to_string()),
+            ("--service-cidr", state.service_cidr.to_string()),
+            ("--pod-cidr", state.pod_cidr.to_string()),
+            ("--listen", format!("{}:{API_PORT}", state.control_plane_ip)),
+            ("--tls-cert", text(&pki::certificate_file(&state.pki, API_SERVER))),
+            ("--tls-key", text(&pki::key_file(&state.pki, API_SERVER))),
+            ("--client-ca", text(&pki::certificate_file(&state.pki, CA))),
+            ("--token-file", text(&pki::token_file(&state.pki))),
+            ("--data-dir", text(&state.api_data_dir)),
+            ("--admin-socket", text(&state.api_admin_socket)),
+            ("--node-monitor-grace-period", format!("{}ms", self.options.node_monitor_grace_period.as_millis())),
         ]));
-        spec.listener = Some(Arc::new(listener));
+        spec.launch.listen = Some(Listen { address: listen, flag: "--listen-fd".to_owned() });
         spec
     }
 
-    /// The exporter.
-    pub(crate) fn exporter(&self, state: &ClusterState) -> ProgramSpec {
-        let mut spec = self.of_control_plane(ProcessRole::Exporter, &self.options.programs.mesh_agent, state);
-        let mut etcd_config = OsString::from("etcd.config=");
-        etcd_config.push(&state.etcd_config);
-        spec.arguments = vec!["apiserver".into()];
-        spec.arguments.extend(arguments([
-            ("--cluster-name", state.name.as_str().into()),
-            ("--cluster-id", state.id.to_string().into()),
-            ("--k8s-kubeconfig-path", state.kubeconfig.clone().into()),
-            ("--kvstore-opt", etcd_config),
+    /// What impairs links, in the router's namespace.
+    pub(crate) fn wan(&self) -> ProgramSpec {
+        let name = WAN_NAME.to_owned();
+        let mut launch = self.launch(&name, &self.options.programs.meshbed, &self.run.wan_netns, &self.run.cgroup);
+        launch.arguments = vec!["wan".into()];
+        launch.arguments.extend(arguments([
+            ("--config", text(&meshbed_wan::config_path(&self.run.run_dir))),
+            ("--socket", text(&meshbed_wan::socket_path(&self.run.run_dir))),
+            ("--seed", self.options.seed.to_string()),
         ]));
-        spec.env = self.options.env.clone();
-        spec
+        let log = self.run.logs_dir.join(format!("{name}.log"));
+        ProgramSpec { role: ProcessRole::Wan, cluster: None, node: None, log, launch, name }
     }
 
     /// A node's kubelet.
-    pub(crate) fn kubelet(&self, cluster: &ClusterState, node: &Node, state: &NodeState) -> ProgramSpec {
+    pub(crate) fn kubelet(&self, cluster: &ClusterState, state: &NodeState) -> ProgramSpec {
         let mut spec = self.of_node(ProcessRole::Kubelet, &self.options.programs.meshbed, cluster, state);
-        let prefix = pod_netns_prefix(&self.run.run, cluster.name.as_str(), &state.name);
-        spec.arguments = vec!["kubelet".into()];
-        spec.arguments.extend(arguments([
-            ("--cluster-name", cluster.name.as_str().into()),
-            ("--node-name", state.name.as_str().into()),
-            ("--node-ip", node.address().to_string().into()),
-            ("--pod-cidr", node.pod_cidr().to_string().into()),
-            ("--kubeconfig", cluster.kubeconfig.clone().into()),
-            ("--state-dir", state.kubelet_state_dir.clone().into()),
-            ("--pod-cgroup", state.cgroup.join("pods").into()),
-            ("--netns-prefix", prefix.into()),
-            ("--pod-program", self.options.programs.meshbed_pod.clone().into()),
+        spec.launch.arguments = vec!["kubelet".into()];
+        spec.launch.arguments.extend(arguments([
+            ("--cluster-name", cluster.name.to_string()),
+            ("--node-name", state.name.clone()),
+            ("--node-ip", state.ip.to_string()),
+            ("--pod-cidr", state.pod_cidr.to_string()),
+            ("--kubeconfig", text(&cluster.kubeconfig)),
+            ("--state-dir", text(&state.kubelet_state_dir)),
+            ("--pod-cgroup", text(&state.cgroup.join("pods"))),
+            ("--netns-prefix", pod_netns_prefix(&self.run.run, cluster.name.as_str(), &state.name)),
+            ("--pod-program", text(&self.options.programs.meshbed_pod)),
+            ("--node-lease-duration-seconds", seconds(self.options.node_lease_duration)),
         ]));
-        spec
-    }
-
-    /// A node's agent.
-    pub(crate) fn agent(&self, cluster: &ClusterState, state: &NodeState) -> ProgramSpec {
-        let mut spec = self.of_node(ProcessRole::Agent, &self.options.programs.mesh_agent, cluster, state);
-        spec.arguments = vec!["run".into()];
-        spec.arguments.extend(arguments([
-            ("--cluster-name", cluster.name.as_str().into()),
-            ("--cluster-id", cluster.id.to_string().into()),
-            ("--node-name", state.name.as_str().into()),
-            ("--k8s-kubeconfig-path", cluster.kubeconfig.clone().into()),
-            ("--clustermesh-config", state.clustermesh_dir.clone().into()),
-            ("--bpf-root", "/sys/fs/bpf".into()),
-            ("--cgroup-root", state.cgroup.clone().into()),
-            ("--state-dir", state.agent_state_dir.clone().into()),
-        ]));
-        spec.env = self.options.env.clone();
         spec
     }
 }
 
-fn arguments<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
-    pairs.into_iter().flat_map(|(flag, value)| [OsString::from(flag), value]).collect()
+/// Whole seconds as an argument, rounded up.
+fn seconds(duration: Duration) -> String {
+    duration.as_millis().div_ceil(1000).to_string()
+}
+
+/// A path as an argument. Everything that is stored in `run.json` has to be text anyway.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn arguments<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
+    pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{ProgramSpec, Programming};
-    use crate::{Programs, UpOptions, layout, state::ProcessIdentity, testing};
-
-    fn line(spec: &ProgramSpec) -> String {
-        let arguments: Vec<_> = spec.arguments.iter().map(|argument| argument.to_str().unwrap()).collect();
-        format!("{} {}", spec.program.display(), arguments.join(" "))
-    }
+    use super::{ETCD_TOKEN_FLAG, Programming};
+    use crate::testing;
 
     #[test]
-    fn command_lines_of_a_node() {
-        let topology = testing::two_clusters();
-        let harness = ProcessIdentity { pid: 1, start_ticks: 1 };
-        let run = layout::plan(&topology, &"k3f9x2".parse().unwrap(), harness, 0, Path::new("/cg"));
-        let mut options = UpOptions::new(run.run.clone(), Programs::next_to(Path::new("/opt/meshbed")));
-        options.env.push(("MESH_AGENT_DEFECT".into(), "stale".into()));
+    fn command_lines() {
+        let options = testing::options("k3f9x2".parse().unwrap());
+        let run = testing::planned(&options);
         let programming = Programming { run: &run, options: &options };
         let (cluster, node) = (&run.clusters[0], &run.clusters[0].nodes[1]);
 
-        let agent = programming.agent(cluster, node);
+        let kubelet = programming.kubelet(cluster, node);
         assert_eq!(
-            line(&agent),
-            "/opt/mesh-agent run --cluster-name alpha --cluster-id 1 --node-name alpha-2 \
-             --k8s-kubeconfig-path /run/meshbed/k3f9x2/alpha/kubeconfig \
-             --clustermesh-config /run/meshbed/k3f9x2/alpha/alpha-2/clustermesh --bpf-root /sys/fs/bpf \
-             --cgroup-root /cg/meshbed/k3f9x2/alpha/alpha-2 --state-dir /run/meshbed/k3f9x2/alpha/alpha-2/agent"
-        );
-        assert_eq!(agent.env, options.env);
-        assert_eq!(agent.cgroup, Path::new("/cg/meshbed/k3f9x2/alpha/alpha-2/agent"));
-        assert_eq!(agent.log, Path::new("/run/meshbed/k3f9x2/logs/agent-alpha-2.log"));
-
-        let kubelet = programming.kubelet(cluster, &topology.clusters()[0].nodes()[1], node);
-        assert_eq!(
-            line(&kubelet),
+            testing::line(&kubelet),
             "/opt/meshbed kubelet --cluster-name alpha --node-name alpha-2 --node-ip 172.18.1.12 \
              --pod-cidr 10.1.2.0/24 --kubeconfig /run/meshbed/k3f9x2/alpha/kubeconfig \
              --state-dir /run/meshbed/k3f9x2/alpha/alpha-2/kubelet \
              --pod-cgroup /cg/meshbed/k3f9x2/alpha/alpha-2/pods \
-             --netns-prefix mb-k3f9x2-alpha-alpha-2- --pod-program /opt/meshbed-pod"
+             --netns-prefix mb-k3f9x2-alpha-alpha-2- --pod-program /opt/meshbed-pod \
+             --node-lease-duration-seconds 4"
         );
-        assert!(kubelet.env.is_empty());
+        assert!(kubelet.launch.env.is_empty());
+        assert_eq!(kubelet.launch.cgroup, Path::new("/cg/meshbed/k3f9x2/alpha/alpha-2/kubelet"));
+        assert_eq!(kubelet.log, Path::new("/run/meshbed/k3f9x2/logs/kubelet-alpha-2.log"));
+
+        assert_eq!(
+            testing::line(&programming.wan()),
+            "/opt/meshbed wan --config /run/meshbed/k3f9x2/wan.json --socket /run/meshbed/k3f9x2/wan.sock --seed 0"
+        );
+
+        let mut etcd = programming.etcd(cluster);
+        assert_eq!(etcd.launch.argument_mut(ETCD_TOKEN_FLAG).unwrap(), "k3f9x2-alpha");
     }
 
     #[test]
     fn sockets_have_short_names() {
-        let topology = testing::two_clusters();
-        let harness = ProcessIdentity { pid: 1, start_ticks: 1 };
-        let run = layout::plan(&topology, &"k3f9x2".parse().unwrap(), harness, 0, Path::new("/cg"));
-        let options = UpOptions::new(run.run.clone(), Programs::next_to(Path::new("/opt/meshbed")));
+        let options = testing::options("k3f9x2".parse().unwrap());
+        let run = testing::planned(&options);
         let programming = Programming { run: &run, options: &options };
         let first = programming.notify_socket(&"a".repeat(300));
         assert!(first.as_os_str().len() < 108, "{}", first.display());

@@ -2,13 +2,17 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use meshbed_scenario::Topology;
-use nix::mount::{MsFlags, mount};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt},
+};
 
 use crate::{
     config,
@@ -33,6 +37,8 @@ pub(crate) struct Site {
     pub(crate) state: RunState,
     /// For the Kubernetes APIs, in the order of the clusters.
     pub(crate) listeners: Vec<TcpListener>,
+    /// Sockets that keep the ports of the listeners ours while nobody listens there.
+    pub(crate) reservations: Vec<OwnedFd>,
 }
 
 /// Claims the run ID at `gate` and makes directories, mounts and cgroups. Blocks for some milliseconds.
@@ -50,8 +56,8 @@ pub(crate) fn claim(topology: &Topology, options: &UpOptions, gate: &Gate) -> Re
     let mounted_root =
         MountTable::read()?.cgroup_root().filter(|root| !root.starts_with(RUNS_ROOT)).map(Path::to_owned);
     let cgroup_root = mounted_root.clone().unwrap_or_else(|| private_cgroup_mount(&options.run));
-    let mut state = layout::plan(topology, &options.run, harness, started_unix_ms, &cgroup_root);
-    let listeners = bind_listeners(&mut state)?;
+    let mut state = layout::plan(topology, options, harness, started_unix_ms, &cgroup_root);
+    let (reservations, listeners) = bind_listeners(&mut state)?.into_iter().unzip();
     lock.prepare(mounted_root.as_deref())?;
     match fs::create_dir(&state.run_dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(UpErrorKind::Exists(state.run_dir)),
@@ -59,19 +65,31 @@ pub(crate) fn claim(topology: &Topology, options: &UpOptions, gate: &Gate) -> Re
     }
     gate.claim(&pass);
     make(&state, mounted_root.is_none())?;
-    Ok(Site { state, listeners })
+    Ok(Site { state, listeners, reservations })
 }
 
 /// One listener for each cluster on a free port of the machine's loopback, so that runs do not meet.
-fn bind_listeners(state: &mut RunState) -> Result<Vec<TcpListener>, SystemError> {
+fn bind_listeners(state: &mut RunState) -> Result<Vec<(OwnedFd, TcpListener)>, SystemError> {
     let act = || "listen on 127.0.0.1".to_owned();
     let mut listeners = Vec::with_capacity(state.clusters.len());
     for cluster in &mut state.clusters {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).act(act)?;
-        cluster.api_host_url = format!("https://{}", listener.local_addr().act(act)?);
-        listeners.push(listener);
+        let (reservation, address) = reserve_port().act(act)?;
+        let listener = TcpListener::bind(address).act(act)?;
+        cluster.api_host_url = format!("https://{address}");
+        listeners.push((reservation, listener));
     }
     Ok(listeners)
+}
+
+/// A socket that is bound but does not listen: connections to the port are refused, and only others with
+/// `SO_REUSEADDR`, as listeners of the standard library have it, can be bound to it. So an API server that is gone can be
+/// seen as gone, and its successor finds the port free.
+fn reserve_port() -> nix::Result<(OwnedFd, SocketAddrV4)> {
+    let reservation = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&reservation, sockopt::ReuseAddr, &true)?;
+    bind(reservation.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)))?;
+    let address: SockaddrIn = getsockname(reservation.as_raw_fd())?;
+    Ok((reservation, address.into()))
 }
 
 fn make(state: &RunState, needs_cgroup_mount: bool) -> Result<(), SystemError> {
@@ -86,7 +104,12 @@ fn make(state: &RunState, needs_cgroup_mount: bool) -> Result<(), SystemError> {
         make_directories([point.join(CGROUP_NAME)])?;
     }
     for cluster in &state.clusters {
-        make_directories([cluster.pki.clone(), cluster.control_plane_cgroup.clone()])?;
+        make_directories([
+            cluster.pki.clone(),
+            cluster.control_plane_cgroup.clone(),
+            cluster.api_data_dir.clone(),
+            cluster.exporter_state_dir.clone(),
+        ])?;
         write(&cluster.etcd_config, &config::etcd_client(cluster, ETCD_ADMIN))?;
         for node in &cluster.nodes {
             make_node(state, cluster, node)?;
@@ -101,15 +124,18 @@ fn make_node(state: &RunState, cluster: &ClusterState, node: &NodeState) -> Resu
         node.agent_state_dir.clone(),
         node.kubelet_state_dir.clone(),
         node.clustermesh_dir.clone(),
-        node.cgroup.join("agent"),
-        node.cgroup.join("kubelet"),
-        node.cgroup.join("pods"),
     ])?;
+    make_node_cgroups(node)?;
     mount_at(&node.bpf_root, "bpf", "mode=0700")?;
     for remote in state.clusters.iter().filter(|remote| remote.name != cluster.name) {
         write(&node.clustermesh_dir.join(remote.name.as_str()), &config::etcd_client(remote, REMOTE))?;
     }
     Ok(())
+}
+
+/// Makes a node's cgroup and those in it.
+pub(crate) fn make_node_cgroups(node: &NodeState) -> Result<(), SystemError> {
+    make_directories(["agent", "kubelet", "pods"].map(|name| node.cgroup.join(name)))
 }
 
 /// Writes the kubeconfigs of `cluster`, now that its token is known.

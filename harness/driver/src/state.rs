@@ -1,6 +1,7 @@
 //! What a run consists of, as stored in its `run.json`.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use mesh_types::{ClusterId, ClusterName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    RunId,
+    Launch, RunId,
     error::{Act, SystemError},
     process_table,
 };
@@ -44,6 +45,20 @@ pub struct RunState {
     pub clusters: Vec<ClusterState>,
     /// Processes started by the driver (not the pods) in the order of their start; empty until `ready`.
     pub processes: Vec<ProcessState>,
+    /// Names of nodes that are crashed and not booted again.
+    pub switched_off: BTreeSet<String>,
+    /// Links that are cut on purpose.
+    pub cut_links: BTreeSet<CutLink>,
+}
+
+/// A link that is cut on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CutLink {
+    /// A node's link to its cluster's segment, by the node's name.
+    Node(String),
+    /// A cluster's link to the router between the clusters, by the cluster's name.
+    Cluster(String),
 }
 
 impl RunState {
@@ -55,6 +70,11 @@ impl RunState {
     /// The node called `node` of the cluster called `cluster`.
     pub fn node(&self, cluster: &str, node: &str) -> Option<&NodeState> {
         self.cluster(cluster)?.node(node)
+    }
+
+    /// The node called `name`, whose name is unique in the mesh, and its cluster.
+    pub fn find_node(&self, name: &str) -> Option<(&ClusterState, &NodeState)> {
+        self.clusters.iter().find_map(|cluster| Some((cluster, cluster.node(name)?)))
     }
 
     /// The process called `name`, such as `agent-alpha-1`.
@@ -95,8 +115,14 @@ pub struct ClusterState {
     pub name: ClusterName,
     /// Its cluster ID.
     pub id: ClusterId,
+    /// The cluster's segment: router, control plane and nodes.
+    pub node_cidr: Ipv4Net,
+    /// What the nodes' pod CIDRs are cut from.
+    pub pod_cidr: Ipv4Net,
     /// What cluster IPs are allocated from.
     pub service_cidr: Ipv4Net,
+    /// Address of the router between the clusters on the cluster's segment.
+    pub router_ip: Ipv4Addr,
     /// Pinned namespace of the cluster's segment and control plane.
     pub netns: PathBuf,
     /// cgroup of etcd, API server and exporter.
@@ -113,8 +139,16 @@ pub struct ClusterState {
     pub etcd_endpoint: String,
     /// etcd client configuration (Cilium's format) with full rights, as the exporter uses it.
     pub etcd_config: PathBuf,
+    /// etcd's data.
+    pub etcd_data_dir: PathBuf,
+    /// The API server's data, which survives its restarts.
+    pub api_data_dir: PathBuf,
+    /// The API server's socket for misbehaving on purpose.
+    pub api_admin_socket: PathBuf,
     /// Directory of keys, certificates and the API token.
     pub pki: PathBuf,
+    /// The exporter's own folder.
+    pub exporter_state_dir: PathBuf,
     /// Its nodes in the order of the topology.
     pub nodes: Vec<NodeState>,
 }
@@ -141,6 +175,8 @@ pub struct NodeState {
     pub cgroup: PathBuf,
     /// Its bpffs, which its own processes see as `/sys/fs/bpf`.
     pub bpf_root: PathBuf,
+    /// Folder of its agent's pinned maps, in [`Self::bpf_root`].
+    pub pins: PathBuf,
     /// `--state-dir` of its agent.
     pub agent_state_dir: PathBuf,
     /// `--state-dir` of its kubelet.
@@ -156,14 +192,16 @@ pub struct ProcessState {
     pub name: String,
     /// What it is.
     pub role: ProcessRole,
-    /// Cluster that it belongs to.
-    pub cluster: ClusterName,
+    /// Cluster that it belongs to, if it is one's.
+    pub cluster: Option<ClusterName>,
     /// Node that it belongs to, if it is a node's.
     pub node: Option<String>,
-    /// Who it is.
+    /// Who it is, or was: a process that ended on purpose keeps its entry.
     pub identity: ProcessIdentity,
     /// Its stdout and stderr.
     pub log: PathBuf,
+    /// How it is started again.
+    pub launch: Launch,
 }
 
 /// What a process of the mesh is.
@@ -180,6 +218,8 @@ pub enum ProcessRole {
     Kubelet,
     /// Cluster-mesh agent of a node.
     Agent,
+    /// Userspace router between the clusters.
+    Wan,
 }
 
 /// A process that cannot be mistaken for a later one with the same number.

@@ -70,14 +70,17 @@ pub(crate) fn namespaces(run: &RunId) -> Result<Vec<PathBuf>, SystemError> {
 fn remove_namespaces(run: &RunId) -> Result<Vec<String>, SystemError> {
     let paths = namespaces(run)?;
     let inodes = paths.iter().filter_map(|path| Some(fs::metadata(path).ok()?.ino())).collect();
-    for path in paths {
-        unmount(&path)?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other.act(|| format!("remove `{}`", path.display()))?,
-        }
-    }
+    paths.iter().try_for_each(|path| remove_namespace(path))?;
     holders(&inodes)
+}
+
+/// Takes the pin of a namespace away; it ends with its last user. Absent is fine.
+pub(crate) fn remove_namespace(path: &Path) -> Result<(), SystemError> {
+    unmount(path)?;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.act(|| format!("remove `{}`", path.display())),
+    }
 }
 
 /// Processes in the namespaces with these inode numbers. The run's own ones are dead.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::try_join_all;
-use meshbed_scenario::{Cluster, Node, Topology};
+use meshbed_scenario::{Cluster, Topology};
 use tokio::{
     sync::{OnceCell, Semaphore, mpsc, watch},
     task::spawn_blocking,
@@ -15,11 +15,12 @@ use tokio::{
 
 use crate::{
     ExitedProcess, Mesh, OnFailure, UpOptions,
-    error::{PkiError, SystemError, UpError, UpErrorKind},
+    error::{Act, PkiError, SystemError, UpError, UpErrorKind},
     gate::Gate,
     layout::run_json,
     links::{Index, VethEnd, add_veth, everywhere},
     namespace::{Forwarding, Namespace},
+    network::{self, UPLINK, wan_link},
     pki,
     process::{ExitSender, Process},
     programs::{ProgramSpec, Programming},
@@ -30,8 +31,6 @@ use crate::{
 
 /// Name of the bridge that is a cluster's segment.
 const BRIDGE: &str = "br0";
-/// Name of a node's link to its cluster's segment.
-const NODE_LINK: &str = "eth0";
 /// How many namespaces are made at the same time. Each takes a thread; the kernel serialises most of it anyway.
 const NAMESPACES_AT_ONCE: usize = 8;
 /// How many unexpected ends wait to be looked at. More than the processes of a small mesh; beyond it their watchers wait.
@@ -80,7 +79,7 @@ async fn raise(
     progress: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Mesh, UpErrorKind> {
     let ownership = Ownership::of(options.run.clone());
-    let Site { state, listeners } = {
+    let Site { state, listeners, reservations } = {
         let (topology, options, gate) = (topology.clone(), options.clone(), Arc::clone(ownership.gate()));
         match spawn_blocking(move || site::claim(&topology, &options, &gate)).await {
             Ok(site) => site?,
@@ -116,7 +115,7 @@ async fn raise(
     }
     state.ready = true;
     state.store(&run_json(&state.run))?;
-    Ok(Mesh::new(state, processes, exits, exited, ownership))
+    Ok(Mesh::new(state, processes, reservations, exits, exited, ownership))
 }
 
 /// What the parts of the work share.
@@ -175,10 +174,7 @@ impl<'up> Builder<'up> {
         namespace.add_bridge(BRIDGE, Index::BRIDGE).await?;
         namespace.add_address(Index::BRIDGE, part.state.control_plane_ip, prefix).await?;
         let (api_is_up, api) = watch::channel(false);
-        let nodes = part.cluster.nodes().iter().zip(&part.state.nodes).zip(0..);
-        let nodes = nodes.map(|((node, state), position)| {
-            self.raise_node(part, NodePart { position, node, state }, &namespace, api.clone())
-        });
+        let nodes = part.state.nodes.iter().map(|node| self.raise_node(part, node, &namespace, api.clone()));
         try_join!(
             self.raise_control_plane(part, listener, &api_is_up),
             self.connect_cluster(part, &namespace),
@@ -227,21 +223,57 @@ impl<'up> Builder<'up> {
             return etcd.await;
         }
         let api = async {
-            self.run(programming.api_server(part.cluster, part.state, listener)).await?;
+            let address = listener.local_addr().act(|| "look at a listener".to_owned())?;
+            self.run_with(programming.api_server(part.state, address), Some(listener)).await?;
+            if let Some(setup) = programming.setup(part.state) {
+                self.set_up(setup).await?;
+            }
             api_is_up.send_replace(true);
             Ok(())
         };
         try_join!(etcd, api)?;
-        self.run(programming.exporter(part.state)).await
+        match programming.exporter(part.state) {
+            Some(exporter) => self.run(exporter).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Runs what prepares a cluster for its agent, to its end.
+    async fn set_up(&self, spec: ProgramSpec) -> Result<(), UpErrorKind> {
+        let name = spec.name.clone();
+        let process = Process::start(spec, None, Some(self.exits))?;
+        process.expect_end();
+        process.wait_ready().await?;
+        self.say(&format!("{name} is done"));
+        Ok(())
+    }
+
+    /// Makes the router's namespace and starts what impairs links there. The conditions of the topology are in force
+    /// before any cluster is connected.
+    async fn raise_router(&self) -> Result<Namespace, UpErrorKind> {
+        let namespace = self.namespace(&self.run.wan_netns, Forwarding::On).await?;
+        if self.extent == Extent::NetworkAndEtcd {
+            return Ok(namespace);
+        }
+        let interfaces = self.run.clusters.iter().map(wan_link).collect();
+        let config = meshbed_wan::Config::new(self.topology, interfaces);
+        {
+            let _pass = self.gate.pass()?;
+            let stored = config.store(&meshbed_wan::config_path(&self.run.run_dir));
+            stored.map_err(|error| SystemError { act: error.act, source: error.source })?;
+        }
+        let programming = Programming { run: self.run, options: self.options };
+        self.run(programming.wan()).await?;
+        Ok(namespace)
     }
 
     /// Connects a cluster's segment to the router.
     async fn connect_cluster(&self, part: Part<'up>, namespace: &Namespace) -> Result<(), UpErrorKind> {
-        let wan = self.wan.get_or_try_init(|| self.namespace(&self.run.wan_netns, Forwarding::On)).await?;
-        let link = format!("cluster{}", part.state.id);
+        let wan = self.wan.get_or_try_init(|| self.raise_router()).await?;
+        let link = wan_link(part.state);
         let far = Index::numbered(part.position);
         add_veth(
-            VethEnd { namespace, name: "wan".to_owned(), index: Index::UPLINK },
+            VethEnd { namespace, name: UPLINK.to_owned(), index: Index::UPLINK },
             VethEnd { namespace: wan, name: link, index: far },
             Index::BRIDGE,
         )
@@ -260,7 +292,7 @@ impl<'up> Builder<'up> {
     async fn raise_node(
         &self,
         part: Part<'up>,
-        node: NodePart<'up>,
+        node: &'up NodeState,
         segment: &Namespace,
         mut api: watch::Receiver<bool>,
     ) -> Result<(), UpErrorKind> {
@@ -273,53 +305,36 @@ impl<'up> Builder<'up> {
             return std::future::pending().await;
         }
         let programming = Programming { run: self.run, options: self.options };
-        try_join!(
-            self.run(programming.kubelet(part.state, node.node, node.state)),
-            self.run(programming.agent(part.state, node.state)),
-        )?;
+        try_join!(self.run(programming.kubelet(part.state, node)), self.run(programming.agent(part.state, node)),)?;
         Ok(())
     }
 
     /// Makes a node's namespace and connects it to its cluster's segment.
-    async fn connect_node(&self, part: Part<'up>, node: NodePart<'up>, segment: &Namespace) -> Result<(), UpErrorKind> {
-        let namespace = self.namespace(&node.state.netns, Forwarding::On).await?;
-        add_veth(
-            VethEnd {
-                namespace: segment,
-                name: format!("node{}", node.position + 1),
-                index: Index::of_port(node.position),
-            },
-            VethEnd { namespace: &namespace, name: NODE_LINK.to_owned(), index: Index::NODE },
-            Index::BRIDGE,
-        )
-        .await?;
-        namespace.add_address(Index::NODE, node.state.ip, part.cluster.node_cidr().prefix_len()).await?;
-        namespace.add_route(everywhere(), part.cluster.router_address()).await?;
-        for peer in part.cluster.nodes().iter().filter(|peer| peer.name() != node.state.name) {
-            namespace.add_route(peer.pod_cidr(), peer.address()).await?;
-        }
-        namespace.add_refusing(node.state.pod_cidr).await?;
-        self.say(&format!("{}: connected", node.state.name));
+    async fn connect_node(
+        &self,
+        part: Part<'up>,
+        node: &'up NodeState,
+        segment: &Namespace,
+    ) -> Result<(), UpErrorKind> {
+        let namespace = self.namespace(&node.netns, Forwarding::On).await?;
+        network::connect_node(part.state, node, segment, &namespace).await?;
+        self.say(&format!("{}: connected", node.name));
         Ok(())
     }
 
     /// Starts a process and waits until it is ready.
     async fn run(&self, spec: ProgramSpec) -> Result<(), UpErrorKind> {
+        self.run_with(spec, None).await
+    }
+
+    /// The same for one that inherits `listener`.
+    async fn run_with(&self, spec: ProgramSpec, listener: Option<TcpListener>) -> Result<(), UpErrorKind> {
         let name = spec.name.clone();
-        let process = Process::start(spec, self.exits)?;
+        let process = Process::start(spec, listener, Some(self.exits))?;
         let ready = process.wait_ready();
         self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process);
         ready.await?;
         self.say(&format!("{name} is ready"));
         Ok(())
     }
-}
-
-/// A node as planned and as described.
-#[derive(Clone, Copy)]
-struct NodePart<'up> {
-    /// Position in the cluster, from 0.
-    position: u32,
-    node: &'up Node,
-    state: &'up NodeState,
 }

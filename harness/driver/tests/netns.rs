@@ -3,41 +3,18 @@
 
 mod support;
 
-use std::{
-    fs,
-    io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, Identity, TlsOptions};
 use meshbed_driver::{
-    ClusterState, Mesh, NodeState, ProcessRole, RunState, command_in_netns, command_in_node, down, find_run, in_netns,
-    leftovers, orphans, preflight, runs, up_network_and_etcd,
+    Mesh, NodeState, ProcessRole, RunState, command_in_netns, command_in_node, down, find_run, in_netns, leftovers,
+    orphans, preflight, runs, up_network_and_etcd,
 };
-use support::{assert_gone, is_root, options, progress, topology};
+use support::{CONNECT_DEADLINE, assert_gone, etcd_options, is_root, options, progress, round_trip, talk, topology};
 
 const ABSENT: &str = "/nonexistent/meshbed";
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 async fn mesh() -> Mesh {
     up_network_and_etcd(&topology(), options(Path::new(ABSENT)), progress()).await.unwrap()
-}
-
-/// A TCP conversation from one namespace to a listener in another.
-fn talk(from: &Path, to: &Path, address: Ipv4Addr) -> SocketAddr {
-    let listener = in_netns(to, || TcpListener::bind((address, 0))).unwrap();
-    let target = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || -> io::Result<SocketAddr> {
-        let (mut stream, client) = listener.accept()?;
-        stream.write_all(b"hello")?;
-        Ok(client)
-    });
-    let mut stream = in_netns(from, || TcpStream::connect_timeout(&target, CONNECT_DEADLINE)).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "hello");
-    server.join().unwrap().unwrap()
 }
 
 fn node<'a>(state: &'a RunState, cluster: &str, node: &str) -> &'a NodeState {
@@ -111,29 +88,6 @@ async fn root_pods_reach_pods_of_other_clusters() {
     assert!(found.iter().any(|what| what == &format!("namespace {}", client.display())), "{found:?}");
     mesh.down().await.unwrap();
     assert_gone(&run);
-}
-
-/// A client of `cluster`'s etcd, connected from within `netns`, with the certificate called `name`.
-fn etcd_options(cluster: &ClusterState, name: &str) -> ConnectOptions {
-    let file = |name: String| fs::read(cluster.pki.join(name)).unwrap();
-    let tls = TlsOptions::new()
-        .ca_certificate(Certificate::from_pem(file("ca.crt".into())))
-        .identity(Identity::from_pem(file(format!("{name}.crt")), file(format!("{name}.key"))));
-    ConnectOptions::new().with_tls(tls).with_connect_timeout(CONNECT_DEADLINE).with_timeout(CONNECT_DEADLINE)
-}
-
-/// Puts and gets a key from a thread in `netns`.
-fn round_trip(netns: &Path, endpoint: &str, options: ConnectOptions) -> Result<String, String> {
-    let work = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(async {
-            let mut client = Client::connect([endpoint], Some(options)).await?;
-            client.put("cilium/test", "value", None).await?;
-            let answer = client.get("cilium/test", None).await?;
-            Ok(answer.kvs()[0].value_str()?.to_owned())
-        }))
-    };
-    in_netns(netns, work).unwrap().map_err(|error: etcd_client::Error| error.to_string())
 }
 
 #[tokio::test]
@@ -259,14 +213,15 @@ async fn root_ends_are_told_and_processes_start_again() {
     if !is_root() {
         return;
     }
-    let mut mesh = mesh().await;
+    let mesh = mesh().await;
     let before = mesh.state().process("etcd-alpha").unwrap().clone();
     assert_eq!(before.role, ProcessRole::Etcd);
     mesh.restart("etcd-alpha").await.unwrap();
-    let after = mesh.state().process("etcd-alpha").unwrap().clone();
+    let now = mesh.control().state();
+    let after = now.process("etcd-alpha").unwrap().clone();
     assert_ne!(before.identity, after.identity);
     assert!(!before.identity.is_alive() && after.identity.is_alive());
-    assert_eq!(find_run(&mesh.state().run).unwrap().as_ref(), Some(mesh.state()));
+    assert_eq!(find_run(&mesh.state().run).unwrap(), Some(now));
 
     let killed = mesh.state().process("etcd-beta").unwrap().identity.pid.to_string();
     assert!(std::process::Command::new("kill").args(["-KILL", &killed]).status().unwrap().success());

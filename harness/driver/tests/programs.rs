@@ -4,52 +4,10 @@
 
 mod support;
 
-use std::{
-    error::Error as _,
-    fs,
-    io::Read,
-    net::TcpStream,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::{error::Error as _, fs, io::Read, net::TcpStream, os::unix::fs::MetadataExt};
 
 use meshbed_driver::{OnFailure, RunState, down, find_run, up};
-use support::{assert_gone, is_root, options, progress, topology};
-
-const PERL: &str = "/usr/bin/perl";
-/// Says what it sees, reports that it is ready, and stays; `apiserver` also greets on the inherited listener.
-const SCRIPT: &str = r#"#!/usr/bin/perl
-use strict; use Socket; use IO::Socket::UNIX;
-$| = 1;
-print "arguments: @ARGV\n";
-print "netns: ", (stat "/proc/self/ns/net")[1], "\n";
-print "session: ", getpgrp() == $$ ? "own" : "inherited", "\n";
-open my $cgroups, "<", "/proc/self/cgroup"; print grep { /^0::/ } <$cgroups>;
-open my $mounts, "<", "/proc/self/mountinfo"; print grep { m{ /sys/fs/bpf } } <$mounts>;
-if ($ENV{FAIL}) { print "cannot go on\n"; exit 3; }
-my %options = grep { defined } @ARGV[1 .. $#ARGV];
-sub ready { IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET})->send("READY=1") or die; }
-if (my $fd = $options{"--listen-fd"}) {
-    open my $listener, "+<&=", $fd or die "no listener: $!";
-    ready();
-    while (accept my $client, $listener) { print $client "greetings"; close $client; }
-}
-ready();
-sleep 1000 while 1;
-"#;
-
-/// The script in a directory of its own, or `None` if this machine cannot run it.
-fn script() -> Option<(tempfile::TempDir, PathBuf)> {
-    if !Path::new(PERL).exists() {
-        eprintln!("skipped: there is no {PERL}");
-        return None;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("program");
-    fs::write(&path, SCRIPT).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    Some((directory, path))
-}
+use support::{assert_gone, is_root, options, progress, script, topology};
 
 fn log(state: &RunState, process: &str) -> String {
     fs::read_to_string(&state.process(process).unwrap().log).unwrap()
@@ -77,6 +35,7 @@ async fn root_every_program_runs_in_its_place() {
         "kubelet-alpha-2",
         "kubelet-beta-1",
         "kubelet-beta-2",
+        "wan",
     ];
     assert_eq!(names, expected);
 
@@ -91,6 +50,9 @@ async fn root_every_program_runs_in_its_place() {
         let device = format!(" {}:{} ", bpf_device >> 8, bpf_device & 0xff);
         assert!(log.contains(&device), "another bpffs than {device} in {log}");
     }
+    let wan = log(state, "wan");
+    assert!(wan.contains(&format!("netns: {}\n", fs::metadata(&state.wan_netns).unwrap().ino())), "{wan}");
+    assert!(wan.contains(&format!("/{}\n", state.run)), "in the run's cgroup, so that the sweep ends it: {wan}");
     assert!(log(state, "agent-beta-2").contains("arguments: run --cluster-name beta --cluster-id 2"));
     let exporter = log(state, "exporter-alpha");
     assert!(exporter.contains(&format!("/{}/alpha/control-plane\n", state.run)), "{exporter}");
@@ -109,10 +71,10 @@ async fn root_every_program_runs_in_its_place() {
 #[tokio::test]
 async fn root_agents_and_servers_start_again() {
     let Some((_directory, script)) = script().filter(|_| is_root()) else { return };
-    let mut mesh = up(&topology(), options(&script), |_| {}).await.unwrap();
+    let mesh = up(&topology(), options(&script), |_| {}).await.unwrap();
     let before = mesh.state().process("agent-alpha-1").unwrap().identity;
     mesh.restart_agent("alpha-1").await.unwrap();
-    let after = mesh.state().process("agent-alpha-1").unwrap().identity;
+    let after = mesh.control().state().process("agent-alpha-1").unwrap().identity;
     assert!(before != after && after.is_alive());
     // The listener on the machine is still there for the second one.
     mesh.restart("apiserver-alpha").await.unwrap();
@@ -137,7 +99,7 @@ async fn root_a_program_that_fails_is_told_and_everything_removed() {
 async fn root_a_run_that_failed_can_be_kept() {
     let Some((_directory, script)) = script().filter(|_| is_root()) else { return };
     let mut options = options(&script);
-    options.programs.mesh_agent = PathBuf::from("/nonexistent/mesh-agent");
+    options.agent = options.agent.with_program("/nonexistent/agent");
     options.on_failure = OnFailure::Keep;
     let run = options.run.clone();
     up(&topology(), options.clone(), |_| {}).await.unwrap_err();

@@ -1,12 +1,17 @@
 //! What the root tests share.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use meshbed_driver::{Programs, RunId, UpOptions, leftovers};
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use meshbed_driver::{ClusterState, Programs, RunId, SystemError, UpOptions, in_netns, leftovers};
 use meshbed_scenario::Topology;
 
 /// Whether the test can run; prints why not.
@@ -41,12 +46,49 @@ clusters:
     Topology::parse(text, "two-clusters.yaml").unwrap()
 }
 
+const PERL: &str = "/usr/bin/perl";
+/// Says what it sees, reports that it is ready, and stays; `apiserver` also greets on the inherited listener.
+const SCRIPT: &str = r#"#!/usr/bin/perl
+use strict; use Socket; use IO::Socket::UNIX;
+$| = 1;
+print "arguments: @ARGV\n";
+print "netns: ", (stat "/proc/self/ns/net")[1], "\n";
+print "session: ", getpgrp() == $$ ? "own" : "inherited", "\n";
+open my $cgroups, "<", "/proc/self/cgroup"; print grep { /^0::/ } <$cgroups>;
+open my $mounts, "<", "/proc/self/mountinfo"; print grep { m{ /sys/fs/bpf } } <$mounts>;
+$SIG{TERM} = "IGNORE" if $ENV{IGNORE_TERM} and -e $ENV{IGNORE_TERM};
+if ($ENV{FAIL}) { print "cannot go on\n"; exit 3; }
+my %options = grep { defined } @ARGV[1 .. $#ARGV];
+sub ready { IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET})->send("READY=1") or die; }
+if (my $fd = $options{"--listen-fd"}) {
+    open my $listener, "+<&=", $fd or die "no listener: $!";
+    ready();
+    while (accept my $client, $listener) { print $client "greetings"; close $client; }
+}
+ready();
+sleep 1000 while 1;
+"#;
+
+/// The script in a directory of its own, or `None` if this machine cannot run it.
+pub(crate) fn script() -> Option<(tempfile::TempDir, PathBuf)> {
+    if !Path::new(PERL).exists() {
+        eprintln!("skipped: there is no {PERL}");
+        return None;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("program");
+    fs::write(&path, SCRIPT).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    Some((directory, path))
+}
+
 /// Options for a fresh run of the real etcd and, for everything else, `program`.
 pub(crate) fn options(program: &Path) -> UpOptions {
     let mut programs = Programs::next_to(program);
-    programs.mesh_agent = program.to_owned();
     programs.meshbed_pod = program.to_owned();
-    UpOptions::new(RunId::random().unwrap(), programs)
+    let mut options = UpOptions::new(RunId::random().unwrap(), programs);
+    options.agent = options.agent.with_program(program.to_str().unwrap());
+    options
 }
 
 /// Prints progress with the time since the start.
@@ -78,4 +120,64 @@ pub(crate) fn assert_gone(run: &RunId) {
         let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
         assert!(!line.contains(&format!("/run/meshbed/{id}")), "{line}");
     }
+}
+
+/// How long a connection may take: longer than two SYNs, shorter than a test's patience.
+pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+
+/// A TCP conversation from one namespace to a listener in another.
+pub(crate) fn talk(from: &Path, to: &Path, address: Ipv4Addr) -> SocketAddr {
+    try_talk(from, to, address).unwrap()
+}
+
+/// The same, when the connection may fail.
+pub(crate) fn try_talk(from: &Path, to: &Path, address: Ipv4Addr) -> Result<SocketAddr, SystemError> {
+    let listener = in_netns(to, || TcpListener::bind((address, 0))).unwrap();
+    let target = listener.local_addr().unwrap();
+    let mut stream = in_netns(from, || TcpStream::connect_timeout(&target, CONNECT_DEADLINE))?;
+    // The kernel has accepted it already.
+    let (mut server, client) = listener.accept().unwrap();
+    server.write_all(b"hello").unwrap();
+    drop(server);
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "hello");
+    Ok(client)
+}
+
+/// A client of `cluster`'s etcd, connected from within `netns`, with the certificate called `name`.
+pub(crate) fn etcd_options(cluster: &ClusterState, name: &str) -> ConnectOptions {
+    let file = |name: String| fs::read(cluster.pki.join(name)).unwrap();
+    let tls = TlsOptions::new()
+        .ca_certificate(Certificate::from_pem(file("ca.crt".into())))
+        .identity(Identity::from_pem(file(format!("{name}.crt")), file(format!("{name}.key"))));
+    ConnectOptions::new().with_tls(tls).with_connect_timeout(CONNECT_DEADLINE).with_timeout(CONNECT_DEADLINE)
+}
+
+/// Puts and gets a key from a thread in `netns`.
+pub(crate) fn round_trip(netns: &Path, endpoint: &str, options: ConnectOptions) -> Result<String, String> {
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(async {
+            let mut client = Client::connect([endpoint], Some(options)).await?;
+            client.put("cilium/test", "value", None).await?;
+            let answer = client.get("cilium/test", None).await?;
+            Ok(answer.kvs()[0].value_str()?.to_owned())
+        }))
+    };
+    in_netns(netns, work).unwrap().map_err(|error: etcd_client::Error| error.to_string())
+}
+
+/// Value of the key that [`round_trip`] puts; `absent` is an error.
+pub(crate) fn get(netns: &Path, endpoint: &str, options: ConnectOptions) -> Result<String, String> {
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(async {
+            let mut client = Client::connect([endpoint], Some(options)).await?;
+            let answer = client.get("cilium/test", None).await?;
+            answer.kvs().first().map(|pair| pair.value_str().map(str::to_owned)).transpose()
+        }))
+    };
+    let found: Result<Option<String>, etcd_client::Error> = in_netns(netns, work).unwrap();
+    found.map_err(|error| error.to_string())?.ok_or_else(|| "absent".to_owned())
 }
