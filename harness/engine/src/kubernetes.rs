@@ -5,15 +5,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
+    api::{
+        ApiResource, DeleteParams, DynamicObject, EvictParams, GroupVersionKind, ListParams, Patch, PatchParams,
+        PostParams,
+    },
     config::{KubeConfigOptions, Kubeconfig},
 };
 use mesh_types::{ClusterName, ServiceKey};
 use meshbed_scenario::DeploymentKey;
 use serde_json::{Value, json};
+
+use crate::watch::Kind;
 
 /// Namespace of manifests and scenarios that name none.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
@@ -139,6 +148,21 @@ impl Cluster {
             .map_err(self.request(format!("patch endpoint slice `{name}`")))
     }
 
+    /// Deletes an object of one of the kinds that the engine watches. An object that is not there is gone already.
+    pub(crate) async fn delete(&self, kind: &str, namespace: Option<&str>, name: &str) -> Result<(), KubernetesError> {
+        let Some(resource) = Kind::ALL.iter().find(|one| one.as_str() == kind).map(|kind| kind.resource()) else {
+            return Ok(());
+        };
+        let api: Api<DynamicObject> = match kind {
+            "Node" => Api::all_with(self.client.clone(), &resource),
+            _ => Api::namespaced_with(self.client.clone(), namespace.unwrap_or(DEFAULT_NAMESPACE), &resource),
+        };
+        match api.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(self.request(format!("delete {kind} `{name}`"))),
+        }
+    }
+
     /// Sets and removes annotations of a service.
     pub(crate) async fn annotate(
         &self,
@@ -177,6 +201,21 @@ impl Cluster {
         let seen =
             Changed { kind: "Deployment".into(), name: qualified(&changed), resource_version: version_of(&changed) };
         Ok((had, seen))
+    }
+
+    /// Keeps new pods off a node, or lets them come again.
+    pub(crate) async fn cordon(&self, node: &str, cordoned: bool) -> Result<(), KubernetesError> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let done = if cordoned { api.cordon(node).await } else { api.uncordon(node).await };
+        done.map(drop).map_err(self.request(format!("cordon node `{node}`")))
+    }
+
+    /// Asks a pod to end, as `kubectl drain` does. One that is not there is gone already.
+    pub(crate) async fn evict(&self, namespace: &str, pod: &str) -> Result<(), KubernetesError> {
+        match self.api::<Pod>(namespace).evict(pod, &EvictParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(self.request(format!("evict pod `{namespace}/{pod}`"))),
+        }
     }
 
     /// The addresses that the service's endpoint slices list as ready.

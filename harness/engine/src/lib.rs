@@ -6,16 +6,21 @@
 //!
 //! The engine reads BPF maps by pin path and Cilium's layout, never through the agent under test.
 
+mod action;
 pub mod bench;
 mod clock;
 mod expect;
 mod fault;
 mod kubernetes;
+mod language;
+mod logs;
 mod maps;
 mod probe;
+mod propagation;
 mod recorder;
 mod run;
 mod settle;
+mod stage;
 mod steps;
 mod stopwatch;
 mod watch;
@@ -23,6 +28,7 @@ mod world;
 
 pub use clock::RunClock;
 pub use kubernetes::{Cluster, KubernetesError};
+pub use language::{Mesh, Scenario};
 pub use maps::{MapReadError, read_maps};
 pub use recorder::{Listener, Recorder};
 pub use run::{Keep, RunOptions, RunOutcome, run};

@@ -52,6 +52,7 @@ impl Client {
     /// Starts the client inside `pod`; its requests go to `world` until it is stopped.
     pub(crate) fn start(
         cluster: &ClusterName,
+        node: &str,
         pod: &PodState,
         program: &Path,
         target: &Target<'_>,
@@ -71,6 +72,7 @@ impl Client {
         let head = RequestHead {
             cluster: cluster.to_string(),
             client: pod.name.clone(),
+            node: node.to_owned(),
             service: format!("{}:{}", probe.service, probe.port),
         };
         let world_of_reader = Arc::clone(world);
@@ -116,6 +118,7 @@ pub(crate) fn lock(world: &Arc<Mutex<World>>) -> std::sync::MutexGuard<'_, World
 struct RequestHead {
     cluster: String,
     client: String,
+    node: String,
     service: String,
 }
 
@@ -131,10 +134,12 @@ impl RequestHead {
         Request {
             cluster: self.cluster.clone(),
             client: self.client.clone(),
+            node: self.node.clone(),
             service: self.service.clone(),
             sequence: line.seq,
             sent: world.clock.at(line.sent_ns),
             done: world.clock.at(line.done_ns),
+            opened: line.opened_ns.map(|opened| world.clock.at(opened)),
             outcome,
         }
     }
@@ -146,6 +151,8 @@ struct Line {
     seq: u64,
     sent_ns: u64,
     done_ns: u64,
+    /// When the connection was opened, if an earlier request opened it.
+    opened_ns: Option<u64>,
     status: Option<u16>,
     cluster: Option<String>,
     pod: Option<String>,

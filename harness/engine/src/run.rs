@@ -7,18 +7,20 @@ use std::{
 };
 
 use mesh_types::ClusterName;
-use meshbed_driver::{Mesh, Programs, RunId, RunState, UpOptions};
+use meshbed_driver::{Mesh, RunState, UpOptions};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
-use meshbed_scenario::Scenario;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Listener, Recorder, RunClock,
     kubernetes::Cluster,
+    language::Scenario,
+    logs::Logs,
     maps::Reader,
     probe::lock,
-    steps::{Stage, chain},
+    propagation,
+    stage::{Stage, chain},
     watch,
     world::World,
 };
@@ -36,14 +38,16 @@ pub enum Keep {
 pub struct RunOptions {
     /// The scenario and its topology.
     pub scenario: Scenario,
-    /// Label of everything that the run owns.
-    pub run: RunId,
-    /// The programs that the mesh is made of.
-    pub programs: Programs,
+    /// How the mesh is brought up: run ID, programs, agents.
+    pub up: UpOptions,
     /// What becomes of the mesh.
     pub keep: Keep,
-    /// More environment for the agents under test.
-    pub agent_env: Vec<(String, String)>,
+    /// Every random choice of the run comes from it.
+    pub seed: u64,
+    /// Number of this run among the repeats of one command, from 0.
+    pub repeat: u32,
+    /// The command that runs the same again, for reports.
+    pub reproduce: String,
     /// File for the record; its folder exists.
     pub record: PathBuf,
     /// Told of everything as it happens.
@@ -66,15 +70,15 @@ pub struct RunOutcome {
 ///
 /// Only when the record cannot be created: everything else is an event of the record.
 pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::Result<RunOutcome> {
-    let RunOptions { scenario, run, programs, keep, agent_env, record, listener } = options;
+    let info = info(&options);
+    let RunOptions { scenario, up, keep, seed, record, listener, .. } = options;
     let clock = RunClock::start();
     let recorder = Recorder::new(Some(&record), listener)?;
     let world = World::new(scenario.topology(), scenario.grace(), clock, recorder);
     let world = Arc::new(Mutex::new(world));
-    lock(&world).emit(Event::RunStarted(info(&scenario, &run)));
+    lock(&world).emit(Event::RunStarted(info));
+    let pod_program = up.programs.meshbed_pod.clone();
 
-    let mut up = UpOptions::new(run, programs.clone());
-    up.env = agent_env;
     let progress = |what: &str| lock(&world).emit(Event::MeshProgress { what: what.to_owned() });
     let brought_up = tokio::select! {
         biased;
@@ -87,7 +91,7 @@ pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::
     let (verdict, kept) = match brought_up {
         Err(verdict) => (verdict, None),
         Ok(mesh) => {
-            let verdict = on_mesh(&mesh, &scenario, &programs, &world, &interrupt).await;
+            let verdict = on_mesh(&mesh, &scenario, pod_program, seed, &world, &interrupt).await;
             let kept = match (keep, verdict) {
                 (Keep::Yes, _) => leave(mesh, &world),
                 (Keep::No, _) => {
@@ -99,6 +103,7 @@ pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::
         }
     };
     let mut world = lock(&world);
+    world.run_ends();
     world.emit(Event::RunFinished { verdict, exit_code: exit_code(verdict) });
     world.recorder().flush();
     Ok(RunOutcome { record: world.recorder().record().clone(), verdict, kept })
@@ -120,7 +125,8 @@ pub(crate) fn exit_code(verdict: Verdict) -> u8 {
 async fn on_mesh(
     mesh: &Mesh,
     scenario: &Scenario,
-    programs: &Programs,
+    pod_program: PathBuf,
+    seed: u64,
     world: &Arc<Mutex<World>>,
     interrupt: &CancellationToken,
 ) -> Verdict {
@@ -133,8 +139,7 @@ async fn on_mesh(
         }
     };
     let clusters = observed.clusters().clone();
-    let mut stage =
-        Stage::new(scenario.clone(), mesh.state().clone(), clusters, Arc::clone(world), programs.meshbed_pod.clone());
+    let stage = Stage::new(scenario.clone(), mesh.control().clone(), clusters, Arc::clone(world), pod_program, seed);
     let verdict = tokio::select! {
         biased;
         () = interrupt.cancelled() => Verdict::Interrupted,
@@ -143,16 +148,17 @@ async fn on_mesh(
             lock(world).emit(Event::Note { text });
             Verdict::Environment
         }
-        verdict = all_steps(&mut stage) => verdict,
+        verdict = all_steps(&stage) => verdict,
     };
     stage.stop_probes().await;
+    lock(world).follow_changes(&mesh.control().state());
     if verdict == Verdict::Passed && lock(world).violations_between_steps() > 0 {
         return Verdict::Failed;
     }
     verdict
 }
 
-async fn all_steps(stage: &mut Stage) -> Verdict {
+async fn all_steps(stage: &Stage) -> Verdict {
     let count = stage.scenario.steps().len();
     for index in 0..count {
         let outcome = stage.run(index).await;
@@ -175,6 +181,7 @@ pub(crate) struct Observers {
     clusters: BTreeMap<ClusterName, Cluster>,
     _tasks: JoinSet<()>,
     _maps: Reader,
+    _logs: Logs,
 }
 
 impl Observers {
@@ -203,7 +210,9 @@ impl Observers {
         let nodes = state.clusters.iter().flat_map(|cluster| &cluster.nodes);
         let roots = nodes.map(|node| node.bpf_root.clone()).collect();
         let maps = Reader::start(roots, Arc::clone(world))?;
-        Ok(Self { clusters, _tasks: tasks, _maps: maps })
+        let logs = Logs::follow(state, Arc::clone(world))?;
+        propagation::follow(&state.clusters, &mut tasks, world);
+        Ok(Self { clusters, _tasks: tasks, _maps: maps, _logs: logs })
     }
 }
 
@@ -227,13 +236,14 @@ fn note(world: &Mutex<World>, text: String) {
     world.lock().unwrap_or_else(std::sync::PoisonError::into_inner).emit(Event::Note { text });
 }
 
-fn info(scenario: &Scenario, run: &RunId) -> RunInfo {
+fn info(options: &RunOptions) -> RunInfo {
+    let RunOptions { scenario, up, .. } = options;
     let topology = scenario.topology();
     let nodes = |cluster: &meshbed_scenario::Cluster| {
         cluster.nodes().iter().map(|node| node.name().to_owned()).collect::<Vec<_>>()
     };
     RunInfo {
-        run: run.to_string(),
+        run: up.run.to_string(),
         scenario: scenario.name().to_owned(),
         question: scenario.question().to_owned(),
         scenario_file: scenario.file().display().to_string(),
@@ -246,5 +256,24 @@ fn info(scenario: &Scenario, run: &RunId) -> RunInfo {
         rate_per_second: scenario.probes().first().map_or(0, |probe| probe.rate.get()),
         grace_us: u64::try_from(scenario.grace().as_micros()).unwrap_or(u64::MAX),
         steps: scenario.steps().iter().map(|step| step.name.clone()).collect(),
+        agent: agents(up, topology),
+        seed: options.seed,
+        repeat: options.repeat,
+        reproduce: options.reproduce.clone(),
+        links: topology
+            .links()
+            .iter()
+            .map(|link| format!("{} -> {}: {}", link.from, link.to, link.conditions))
+            .collect(),
     }
+}
+
+/// The agent under test, or which cluster has which.
+fn agents(up: &UpOptions, topology: &meshbed_scenario::Topology) -> String {
+    if up.agents.is_empty() {
+        return up.agent.name().to_owned();
+    }
+    let of =
+        |cluster: &meshbed_scenario::Cluster| format!("{}: {}", cluster.name(), up.agent_of(cluster.name()).name());
+    topology.clusters().iter().map(of).collect::<Vec<_>>().join(", ")
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mesh_types::ClusterName;
 use serde_json::Value;
+
+use crate::{watch::Kind, world::Missing};
 
 /// Watched objects of one cluster, by `namespace/name`.
 #[derive(Clone, Debug, Default)]
@@ -11,19 +14,59 @@ pub(crate) struct Objects {
     pub(crate) slices: BTreeMap<String, Value>,
     pub(crate) pods: BTreeMap<String, Value>,
     pub(crate) deployments: BTreeMap<String, Value>,
+    /// By `/name`: nodes have no namespace.
+    pub(crate) nodes: BTreeMap<String, Value>,
 }
 
 impl Objects {
-    /// What is not settled yet, one sentence each; empty when all is.
-    pub(crate) fn unsettled(&self) -> Vec<String> {
+    /// All objects of a kind.
+    pub(crate) fn of(&self, kind: Kind) -> &BTreeMap<String, Value> {
+        match kind {
+            Kind::Service => &self.services,
+            Kind::EndpointSlice => &self.slices,
+            Kind::Pod => &self.pods,
+            Kind::Deployment => &self.deployments,
+            Kind::Node => &self.nodes,
+        }
+    }
+
+    /// All objects of a kind, to change them.
+    pub(crate) fn of_mut(&mut self, kind: Kind) -> &mut BTreeMap<String, Value> {
+        match kind {
+            Kind::Service => &mut self.services,
+            Kind::EndpointSlice => &mut self.slices,
+            Kind::Pod => &mut self.pods,
+            Kind::Deployment => &mut self.deployments,
+            Kind::Node => &mut self.nodes,
+        }
+    }
+
+    /// Whether the API says that a node is ready.
+    pub(crate) fn node_is_ready(&self, node: &str) -> bool {
+        self.nodes.get(&format!("/{node}")).is_some_and(is_ready_condition)
+    }
+
+    /// What is not settled yet, one sentence each; empty when all is. Nodes of `cluster` that are `missing` because of a
+    /// fault are settled when Kubernetes has noticed; pods may be ready or not, as their probes say.
+    pub(crate) fn unsettled(&self, cluster: &ClusterName, missing: &Missing) -> Vec<String> {
         let mut reasons = Vec::new();
+        let lost = |name: &str, pod: &Value| {
+            let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+            missing.pods.contains(&(cluster.clone(), name.to_owned()))
+                || missing.nodes.contains(&(cluster.clone(), node.to_owned()))
+        };
         for (name, object) in &self.deployments {
-            let pods = self.pods_of(name, object);
+            let pods = self.pods_of(name, object, &lost);
             reasons.extend(deployment_unsettled(name, object, pods));
         }
         for (name, pod) in &self.pods {
-            if !pod["metadata"]["deletionTimestamp"].is_null() {
+            if !lost(name, pod) && !pod["metadata"]["deletionTimestamp"].is_null() {
                 reasons.push(format!("pod `{name}` is terminating"));
+            }
+        }
+        for (_, name) in missing.nodes.iter().filter(|(of, _)| of == cluster) {
+            if self.node_is_ready(name) {
+                reasons.push(format!("node `{name}` is lost and still counts as ready"));
             }
         }
         for (name, service) in &self.services {
@@ -43,11 +86,13 @@ impl Objects {
 
     /// How many pods a deployment's selector chooses. Each kind is watched on its own, so the deployment may be known to
     /// be ready while its pods are not yet, or to have no replicas while its pods still look alive.
-    fn pods_of(&self, deployment: &str, object: &Value) -> PodCount {
+    fn pods_of(&self, deployment: &str, object: &Value, lost: &impl Fn(&str, &Value) -> bool) -> PodCount {
         let namespace = deployment.split('/').next().unwrap_or_default();
         let selector = &object["spec"]["selector"]["matchLabels"];
-        let chosen = |pod: &&Value| pod["metadata"]["namespace"] == namespace && selects(selector, pod);
-        PodCount { all: self.pods.values().filter(chosen).count(), ready: self.ready_pods(namespace, selector).len() }
+        let chosen = |pod: &Value| pod["metadata"]["namespace"] == namespace && selects(selector, pod);
+        let all = self.pods.values().filter(|pod| chosen(pod)).count();
+        let lost = self.pods.iter().filter(|(name, pod)| chosen(pod) && lost(name, pod) && !is_ready(pod)).count();
+        PodCount { all, ready: self.ready_pods(namespace, selector).len(), lost }
     }
 
     /// The ready pods of a deployment.
@@ -78,6 +123,7 @@ impl Objects {
         if ready != listed {
             return Some(format!("endpoint slices of service `{name}` list {listed:?}, its ready pods have {ready:?}"));
         }
+        // An endpoint of a pod that is lost stays listed; what counts is that it is not ready.
         let known: BTreeSet<&str> = self.pods.values().filter_map(|pod| pod["status"]["podIP"].as_str()).collect();
         let gone = addresses(endpoints.iter()).into_iter().find(|address| !known.contains(address.as_str()))?;
         Some(format!("endpoint slices of service `{name}` list {gone}, whose pod is gone"))
@@ -98,6 +144,8 @@ struct PodCount {
     all: usize,
     /// Those that are ready.
     ready: usize,
+    /// Those that cannot be ready because of a fault.
+    lost: usize,
 }
 
 fn deployment_unsettled(name: &str, object: &Value, pods: PodCount) -> Option<String> {
@@ -106,11 +154,12 @@ fn deployment_unsettled(name: &str, object: &Value, pods: PodCount) -> Option<St
     let (observed, generation) = (number("/status/observedGeneration", 0), number("/metadata/generation", 0));
     let (ready, total) = (number("/status/readyReplicas", 0), number("/status/replicas", 0));
     let updated = number("/status/updatedReplicas", 0);
+    let lost = i64::try_from(pods.lost).unwrap_or(i64::MAX);
     if observed < generation {
         Some(format!("deployment `{name}`: generation {generation} not yet observed, last is {observed}"))
-    } else if ready != wanted || total != wanted || updated != wanted {
+    } else if ready != wanted - lost || total != wanted || updated != wanted {
         Some(format!("deployment `{name}`: {ready} of {wanted} replicas ready, {updated} updated, {total} in all"))
-    } else if i64::try_from(pods.all) != Ok(wanted) || pods.ready != pods.all {
+    } else if i64::try_from(pods.all) != Ok(wanted) || pods.ready + pods.lost != pods.all {
         Some(format!("deployment `{name}`: of {} pods {} are ready, {wanted} are wanted", pods.all, pods.ready))
     } else {
         None
@@ -125,12 +174,16 @@ fn selects(selector: &Value, pod: &Value) -> bool {
 }
 
 fn is_ready(pod: &Value) -> bool {
-    pod["metadata"]["deletionTimestamp"].is_null()
-        && pod["status"]["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    pod["metadata"]["deletionTimestamp"].is_null() && is_ready_condition(pod)
+}
+
+/// Whether a pod or a node has the condition `Ready`.
+fn is_ready_condition(object: &Value) -> bool {
+    object["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 #[cfg(test)]
@@ -159,15 +212,32 @@ mod tests {
         objects
     }
 
+    fn unsettled(objects: &Objects) -> Vec<String> {
+        objects.unsettled(&"alpha".parse().expect("valid"), &Missing::default())
+    }
+
     #[test]
     fn slices_that_list_the_ready_pods_are_settled() {
-        assert_eq!(objects("True", &["10.1.1.2"]).unsettled(), Vec::<String>::new());
+        assert_eq!(unsettled(&objects("True", &["10.1.1.2"])), Vec::<String>::new());
     }
 
     #[test]
     fn a_slice_that_still_lists_a_pod_that_is_not_ready_is_not_settled() {
-        let reasons = objects("False", &["10.1.1.2"]).unsettled();
+        let reasons = unsettled(&objects("False", &["10.1.1.2"]));
         assert_eq!(reasons, ["endpoint slices of service `default/web` list {\"10.1.1.2\"}, its ready pods have {}"]);
+    }
+
+    #[test]
+    fn a_lost_node_is_settled_when_it_no_longer_counts_as_ready() {
+        let cluster: ClusterName = "alpha".parse().expect("valid");
+        let mut missing = Missing::default();
+        missing.nodes.insert((cluster.clone(), "alpha-1".to_owned()));
+        let mut objects = objects("True", &["10.1.1.2"]);
+        let node = |ready: &str| json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
+        objects.nodes.insert("/alpha-1".to_owned(), node("True"));
+        assert_eq!(objects.unsettled(&cluster, &missing), ["node `alpha-1` is lost and still counts as ready"]);
+        objects.nodes.insert("/alpha-1".to_owned(), node("Unknown"));
+        assert_eq!(objects.unsettled(&cluster, &missing), Vec::<String>::new());
     }
 
     #[test]
@@ -177,7 +247,7 @@ mod tests {
                    "status": {"observedGeneration": observed, "replicas": 2, "readyReplicas": ready, "updatedReplicas": 2}})
         };
         let unsettled = |deployment: &Value, all, ready| {
-            deployment_unsettled("default/a", deployment, PodCount { all, ready }).unwrap_or_default()
+            deployment_unsettled("default/a", deployment, PodCount { all, ready, lost: 0 }).unwrap_or_default()
         };
         assert_eq!(unsettled(&deployment(2, 2), 2, 2), "");
         assert!(unsettled(&deployment(1, 2), 2, 2).contains("1 of 2"));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Pod, Service},
+    core::v1::{Node, Pod, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -29,10 +29,11 @@ pub(crate) enum Kind {
     EndpointSlice,
     Pod,
     Deployment,
+    Node,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Service, Self::EndpointSlice, Self::Pod, Self::Deployment];
+    pub(crate) const ALL: [Self; 5] = [Self::Service, Self::EndpointSlice, Self::Pod, Self::Deployment, Self::Node];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -40,15 +41,17 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Pod => "Pod",
             Self::Deployment => "Deployment",
+            Self::Node => "Node",
         }
     }
 
-    fn resource(self) -> ApiResource {
+    pub(crate) fn resource(self) -> ApiResource {
         match self {
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
             Self::Pod => ApiResource::erase::<Pod>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::Node => ApiResource::erase::<Node>(&()),
         }
     }
 }

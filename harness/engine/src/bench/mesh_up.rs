@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
+use crate::Scenario;
 use meshbed_driver::{Mesh, Programs};
 use meshbed_events::{Event, Outcome, StepOutcome};
-use meshbed_scenario::Scenario;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{BenchError, up};
-use crate::{Recorder, RunClock, kubernetes::Cluster, probe::lock, run::Observers, steps::Stage, world::World};
+use crate::{Recorder, RunClock, kubernetes::Cluster, probe::lock, run::Observers, stage::Stage, world::World};
 
 /// When a mesh was ready, and when the first backend answered, both from the start.
 pub(super) struct Times {
@@ -62,7 +62,7 @@ async fn first_answer(
     let observers = Observers::start(mesh.state(), &world).await?;
     let clusters: BTreeMap<_, Cluster> = observers.clusters().clone();
     let program = programs.meshbed_pod.clone();
-    let mut stage = Stage::new(scenario.clone(), mesh.state().clone(), clusters, Arc::clone(&world), program);
+    let stage = Stage::new(scenario.clone(), mesh.control().clone(), clusters, Arc::clone(&world), program, 0);
     let outcome = tokio::select! {
         biased;
         done = first => Ok(done?.since(meshbed_events::Micros(0))),

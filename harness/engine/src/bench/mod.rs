@@ -7,10 +7,12 @@ mod propagation;
 mod samples;
 
 use meshbed_driver::{Mesh, Programs, RunId, UpOptions};
-use meshbed_scenario::{Scenario, Topology};
+use meshbed_scenario::Topology;
 use tokio_util::sync::CancellationToken;
 
 pub use samples::Samples;
+
+use crate::Scenario;
 
 /// Why a measurement could not be made.
 pub type BenchError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,97 +2,115 @@
 //!
 //! Effect: the processes die at once, as in a crash; connections to them are refused until Kubernetes has noticed.
 //! Witness: a pidfd of each process becomes readable, which the kernel does only when the process has ended.
-//! The deployment is then scaled to zero, so that nothing replaces the pods. Heal: the replicas it had before.
+//! The deployment is then scaled down, so that nothing replaces the pods. Heal: the replicas that it had before.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, os::fd::OwnedFd};
+use std::{fmt, os::fd::OwnedFd};
 
-use mesh_types::ClusterName;
+use futures::{FutureExt, future::BoxFuture};
 use meshbed_node::PodState;
-use meshbed_scenario::DeploymentKey;
+use meshbed_scenario::{Clusters, DeploymentKey, record};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::FaultError;
-use crate::kubernetes::{Changed, Cluster};
+use super::{Fault, FaultError, Injected, Injection};
+use crate::world::Strike;
 
 /// How long a process may take to end after SIGKILL, in seconds. The kernel needs microseconds; a machine under load more.
 const WITNESS_WAIT_MAX_S: u32 = 5;
 
-/// A fault in force, and what is needed to undo it.
-pub(crate) struct PodKill {
-    cluster: Cluster,
-    deployment: DeploymentKey,
-    replicas_before: i32,
-    dead: BTreeSet<(ClusterName, Ipv4Addr)>,
+record! {
+    /// SIGKILL every process of a deployment's pods, and keep them away until it is healed.
+    pub struct PodKill {
+        /// In which clusters.
+        pub clusters: Clusters,
+        /// Whose pods.
+        pub deployment: DeploymentKey,
+    }
+    check |record, _at, context| {
+        for cluster in &record.clusters {
+            context.claim("killed", format!("`{}` of `{cluster}`", record.deployment));
+        }
+    }
 }
 
-/// What the injection did.
-pub(crate) struct Injected {
-    pub(crate) undo: PodKill,
-    pub(crate) changed: Changed,
+impl fmt::Display for PodKill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kill pods of {} in {}", self.deployment, self.clusters)
+    }
 }
 
-struct Victim {
+impl Fault for PodKill {
+    fn kind(&self) -> &'static str {
+        "pod-kill"
+    }
+
+    fn inject<'a>(&'a self, injection: &'a Injection) -> BoxFuture<'a, Result<Vec<Injected>, FaultError>> {
+        self.kill(injection).boxed()
+    }
+}
+
+impl PodKill {
+    async fn kill(&self, injection: &Injection) -> Result<Vec<Injected>, FaultError> {
+        // All targets are found before the first is hit.
+        let mut targets = Vec::new();
+        for cluster in &self.clusters {
+            let pods = injection.pods(cluster, &self.deployment)?;
+            targets.push((injection.cluster(cluster)?, open(&pods)?, pods));
+        }
+        let mut injected = Vec::new();
+        for (cluster, victims, pods) in targets {
+            let target = format!("{} pods of {} in {}", pods.len(), self.deployment.name, cluster.name);
+            let id = injection.strike(Strike::at(target).kills(&cluster.name, &pods));
+            let gone = kill(victims).await?;
+            injection.witnessed(id, format!("processes {gone} of {} pods are gone", pods.len()));
+            let scale = |what| FaultError::failed(format!("scale `{}` {what}", self.deployment));
+            let (replicas, changed) = cluster.scale(&self.deployment, 0).await.map_err(scale("down"))?;
+            injection.must_see(&cluster.name, changed);
+            let (deployment, injection) = (self.deployment.clone(), injection.clone());
+            let healing = async move {
+                let failed = FaultError::failed(format!("scale `{deployment}` back"));
+                let (_, changed) = cluster.scale(&deployment, replicas).await.map_err(failed)?;
+                injection.must_see(&cluster.name, changed);
+                Ok(format!("`{deployment}` of {} has {replicas} replicas again", cluster.name))
+            };
+            injected.push(Injected { id, healing: healing.boxed() });
+        }
+        Ok(injected)
+    }
+}
+
+/// A process that will be killed.
+pub(super) struct Victim {
     pod: String,
     pid: Pid,
     pidfd: OwnedFd,
 }
 
-/// Kills the processes of `pods`, waits for the witness of each, and scales the deployment to zero. `struck` is called
-/// just before the kill with the pods' addresses, `witnessed` as soon as all processes are gone.
-pub(crate) async fn inject(
-    cluster: &Cluster,
-    deployment: &DeploymentKey,
-    pods: &[PodState],
-    struck: impl FnOnce(BTreeSet<(ClusterName, Ipv4Addr)>),
-    witnessed: impl FnOnce(String),
-) -> Result<Injected, FaultError> {
-    let victims = open(pods)?;
-    if victims.is_empty() {
-        return Err(FaultError::NoTarget { cluster: cluster.name.clone(), deployment: deployment.to_string() });
-    }
-    let dead: BTreeSet<_> = pods.iter().map(|pod| (cluster.name.clone(), pod.ip)).collect();
-    struck(dead.clone());
+/// Kills them all, then waits until the kernel says that each is gone. Returns their numbers, for the witness.
+pub(super) async fn kill(victims: Vec<Victim>) -> Result<String, FaultError> {
     for victim in &victims {
-        pidfd_send_signal(&victim.pidfd, Signal::KILL).map_err(|error| victim.failed(error.into()))?;
+        let failed = FaultError::failed(format!("kill process {} of pod `{}`", victim.number(), victim.pod));
+        pidfd_send_signal(&victim.pidfd, Signal::KILL).map_err(std::io::Error::from).map_err(failed)?;
     }
     let mut gone = Vec::with_capacity(victims.len());
     for victim in victims {
-        gone.push(victim.pid.as_raw_nonzero().to_string());
+        gone.push(victim.number().to_string());
         victim.ended().await?;
     }
-    witnessed(format!("processes {} of {} pods are gone", gone.join(", "), pods.len()));
-    let (replicas_before, changed) = cluster.scale(deployment, 0).await.map_err(FaultError::Kubernetes)?;
-    let undo = PodKill { cluster: cluster.clone(), deployment: deployment.clone(), replicas_before, dead };
-    Ok(Injected { undo, changed })
-}
-
-impl PodKill {
-    /// The pods that were killed.
-    pub(crate) fn dead(&self) -> &BTreeSet<(ClusterName, Ipv4Addr)> {
-        &self.dead
-    }
-
-    /// Scales the deployment back to what it was.
-    pub(crate) async fn heal(self) -> Result<(ClusterName, Changed), FaultError> {
-        let (_, changed) =
-            self.cluster.scale(&self.deployment, self.replicas_before).await.map_err(FaultError::Kubernetes)?;
-        Ok((self.cluster.name, changed))
-    }
+    Ok(gone.join(", "))
 }
 
 /// Opens a pidfd of every process first, so that none can be mistaken for a later one with the same number.
-fn open(pods: &[PodState]) -> Result<Vec<Victim>, FaultError> {
+pub(super) fn open(pods: &[PodState]) -> Result<Vec<Victim>, FaultError> {
     let mut victims = Vec::new();
     for pod in pods {
         for container in &pod.containers {
-            let raw = container.pid;
-            let failed =
-                |source| FaultError::Kill { pid: raw, pod: pod.name.clone(), source: std::io::Error::from(source) };
-            let pid = Pid::from_raw(raw).ok_or_else(|| failed(rustix::io::Errno::SRCH))?;
-            let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+            let failed = || FaultError::failed(format!("find process {} of pod `{}`", container.pid, pod.name));
+            let none = || std::io::Error::from(rustix::io::Errno::SRCH);
+            let pid = Pid::from_raw(container.pid).ok_or_else(none).map_err(failed())?;
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(std::io::Error::from).map_err(failed())?;
             victims.push(Victim { pod: pod.name.clone(), pid, pidfd });
         }
     }
@@ -100,21 +118,25 @@ fn open(pods: &[PodState]) -> Result<Vec<Victim>, FaultError> {
 }
 
 impl Victim {
-    fn failed(&self, source: std::io::Error) -> FaultError {
-        FaultError::Kill { pid: self.pid.as_raw_nonzero().get(), pod: self.pod.clone(), source }
+    fn number(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
     }
 
     /// Waits for the witness. A pidfd has no other notification than `poll`, so this sits on a blocking thread.
     async fn ended(self) -> Result<(), FaultError> {
-        let Self { pod, pid, pidfd } = self;
-        let pid = pid.as_raw_nonzero().get();
-        let wait = Timespec { tv_sec: i64::from(WITNESS_WAIT_MAX_S), tv_nsec: 0 };
-        let polled = tokio::task::spawn_blocking(move || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&wait)));
-        match polled.await {
-            Ok(Ok(0)) => Err(FaultError::NoWitness { pid, pod, waited_s: WITNESS_WAIT_MAX_S }),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(FaultError::Kill { pid, pod, source: error.into() }),
-            Err(error) => Err(FaultError::Kill { pid, pod, source: std::io::Error::other(error) }),
+        let what = format!(
+            "process {} of pod `{}` was still there {WITNESS_WAIT_MAX_S} s after SIGKILL",
+            self.number(),
+            self.pod
+        );
+        let pidfd = self.pidfd;
+        let waited = tokio::task::spawn_blocking(move || {
+            let timeout = Timespec { tv_sec: WITNESS_WAIT_MAX_S.into(), tv_nsec: 0 };
+            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout))
+        });
+        match waited.await {
+            Ok(Ok(1..)) => Ok(()),
+            _ => Err(FaultError::NoWitness { what }),
         }
     }
 }

@@ -1,0 +1,75 @@
+//! `exec`: a command in a pod.
+
+use std::{fmt, process::Stdio, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use mesh_types::ClusterName;
+use meshbed_scenario::{Clusters, DeploymentKey, Element, Strings, element, record};
+
+use super::{Action, AnyAction};
+use crate::stage::{Stage, StepError};
+
+/// In the language.
+pub(super) const ELEMENT: Element<AnyAction> = element!("exec", Exec);
+
+/// How long a command may run when the scenario does not say.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+record! {
+    /// Run a command in every ready pod of a deployment. It must end with 0.
+    pub struct Exec {
+        /// Where, in order.
+        pub clusters: Clusters,
+        /// In whose pods.
+        pub deployment: DeploymentKey,
+        /// Program and arguments; no shell is involved.
+        pub command: Strings,
+        /// How long it may take; 10 s when it is not given.
+        pub timeout: Option<Duration>,
+        /// Text that its output must contain.
+        pub contains: Option<String>,
+    }
+}
+
+impl fmt::Display for Exec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command: Vec<&str> = self.command.iter().map(String::as_str).collect();
+        write!(f, "exec `{}` in {} of {}", command.join(" "), self.deployment, self.clusters)
+    }
+}
+
+impl Action for Exec {
+    fn perform<'a>(&'a self, stage: &'a Stage) -> BoxFuture<'a, Result<(), StepError>> {
+        async move {
+            for cluster in &self.clusters {
+                for (_, pod) in stage.pods(cluster, &self.deployment)? {
+                    self.run_in(cluster, &pod).await?;
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Exec {
+    async fn run_in(&self, cluster: &ClusterName, pod: &meshbed_node::PodState) -> Result<(), StepError> {
+        let what = || format!("run `{}` in pod `{}` of {cluster}", self.command.join(" "), pod.name);
+        let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
+        let mut command = meshbed_node::exec::command_in_pod(pod, std::path::Path::new(program));
+        command.args(arguments).stdin(Stdio::null());
+        let running = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let ended = tokio::time::timeout(self.timeout.unwrap_or(TIMEOUT), running).await;
+        let output = ended.map_err(StepError::action(what()))?.map_err(StepError::action(what()))?;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            return Err(StepError::action(what())(format!("{}: {}", output.status, text.trim())));
+        }
+        match &self.contains {
+            Some(wanted) if !text.contains(wanted) => {
+                Err(StepError::action(what())(format!("its output does not contain `{wanted}`: {}", text.trim())))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Which knowledge and which packets are cut off by what.
+
+use mesh_types::ClusterName;
+use meshbed_oracle::{Cut, Fate, Observers, Place};
+
+use super::Injection;
+use crate::world::Strike;
+
+/// Nobody in other clusters learns what happens in `about` any more, because nobody writes it to the cluster's etcd or
+/// nobody can read it there; what they know stays.
+pub(super) fn others_blind(strike: Strike, about: &ClusterName) -> Strike {
+    let kept = |observers| Cut::Knowledge { observers, about: about.clone(), fate: Fate::Kept };
+    strike.cuts(kept(Observers::OtherClusters)).cuts(kept(Observers::Kvstore))
+}
+
+/// Nobody at all learns what happens in `about` any more.
+pub(super) fn all_blind(strike: Strike, about: &ClusterName) -> Strike {
+    strike.cuts(Cut::Knowledge { observers: Observers::All, about: about.clone(), fate: Fate::Kept })
+}
+
+/// The agent of one node learns nothing any more.
+pub(super) fn node_blind(injection: &Injection, mut strike: Strike, cluster: &ClusterName, node: &str) -> Strike {
+    for about in injection.topology.clusters() {
+        let observers = Observers::Node(cluster.clone(), node.to_owned());
+        strike = strike.cuts(Cut::Knowledge { observers, about: about.name().clone(), fate: Fate::Kept });
+    }
+    strike.hits(cluster)
+}
+
+/// No packet, and so no news, passes between two clusters, in either direction: TCP needs both.
+pub(super) fn apart(strike: Strike, a: &ClusterName, b: &ClusterName) -> Strike {
+    let blind = |observers: &ClusterName, about: &ClusterName| Cut::Knowledge {
+        observers: Observers::ClusterNodes(observers.clone()),
+        about: about.clone(),
+        fate: Fate::Kept,
+    };
+    let path = |from: &ClusterName, to: &ClusterName| Cut::Path {
+        from: Place::Cluster(from.clone()),
+        to: Place::Cluster(to.clone()),
+    };
+    strike.cuts(blind(a, b)).cuts(blind(b, a)).cuts(path(a, b)).cuts(path(b, a)).hits(a).hits(b)
+}
+
+/// Packets between two clusters may come late or not at all.
+pub(super) fn slow(strike: Strike, a: &ClusterName, b: &ClusterName) -> Strike {
+    let slow = |from: &ClusterName, to: &ClusterName| Cut::Slow {
+        from: Place::Cluster(from.clone()),
+        to: Place::Cluster(to.clone()),
+    };
+    strike.cuts(slow(a, b)).cuts(slow(b, a)).hits(a).hits(b)
+}

@@ -1,0 +1,180 @@
+//! Changes of link conditions, with packets of our own as witnesses.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use mesh_types::ClusterName;
+use meshbed_scenario::{LinkConditions, Topology};
+use meshbed_wan::{Client, Counters};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+
+use super::{FaultError, Injected, Injection};
+use crate::world::Strike;
+
+/// Port that witnesses are sent to. Nobody listens there; only their way counts.
+const DISCARD: u16 = 9;
+/// Port of etcd, where somebody listens: the time that a connection takes is the witness of a delay.
+const ETCD: u16 = 2379;
+/// Packets sent for a witness: with a loss of 1% one of them is lost with all but certainty (1 - 0.99^1000 > 0.9999).
+const PACKETS: usize = 1_000;
+/// Packets sent before the counters are looked at.
+const BURST: usize = 20;
+/// How long a connection may take that proves a delay.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long counters may take to show what was sent.
+const COUNT_MAX: Duration = Duration::from_secs(5);
+/// Headers of IPv4 and UDP.
+const HEADERS: usize = 28;
+
+/// Sets the conditions of `directions`, proves each, and says how to set back what was.
+pub(super) async fn change(
+    injection: &Injection,
+    strike: Strike,
+    directions: Vec<(ClusterName, ClusterName)>,
+    conditions: &LinkConditions,
+) -> Result<Vec<Injected>, FaultError> {
+    let failed = |what: &str| FaultError::failed(what.to_owned());
+    let state = injection.control.state();
+    let mut client =
+        Client::connect(&meshbed_wan::socket_path(&state.run_dir)).await.map_err(failed("reach the WAN router"))?;
+    let before = client.get().await.map_err(failed("ask the WAN router"))?;
+    let id = injection.strike(strike);
+    let mut witnesses = Vec::new();
+    let mut old = Vec::new();
+    for (from, to) in directions {
+        let known = before.iter().find(|one| one.from == from && one.to == to);
+        let Some(known) = known else {
+            return Err(FaultError::NoTarget { what: format!("there is no link from {from} to {to}") });
+        };
+        old.push((from.clone(), to.clone(), known.conditions.clone()));
+        client.set(&from, &to, conditions).await.map_err(failed("set the conditions of a link"))?;
+        let way = Way::of(injection, &from, &to)?;
+        witnesses.push(witness(&mut client, way, conditions.clone()).await?);
+    }
+    injection.witnessed(id, witnesses.join("; "));
+    let healing = async move {
+        let failed = |what: &str| FaultError::failed(what.to_owned());
+        for (from, to, conditions) in &old {
+            client.set(from, to, conditions).await.map_err(failed("set the conditions of a link back"))?;
+        }
+        let words = old.iter().map(|(from, to, conditions)| format!("{from} -> {to}: {conditions}"));
+        Ok(words.collect::<Vec<_>>().join("; "))
+    };
+    Ok(vec![Injected { id, healing: healing.boxed() }])
+}
+
+/// From where to where a witness goes.
+#[derive(Clone)]
+struct Way {
+    from: ClusterName,
+    to: ClusterName,
+    netns: PathBuf,
+    target: Ipv4Addr,
+}
+
+impl Way {
+    fn of(injection: &Injection, from: &ClusterName, to: &ClusterName) -> Result<Self, FaultError> {
+        let state = injection.control.state();
+        let missing = |name: &ClusterName| FaultError::NoTarget { what: format!("there is no cluster `{name}`") };
+        let netns = state.cluster(from.as_str()).ok_or_else(|| missing(from))?.netns.clone();
+        let target = address(&injection.topology, to).ok_or_else(|| missing(to))?;
+        Ok(Self { from: from.clone(), to: to.clone(), netns, target })
+    }
+}
+
+fn address(topology: &Topology, cluster: &ClusterName) -> Option<Ipv4Addr> {
+    topology.cluster(cluster).map(|cluster| cluster.control_plane_address())
+}
+
+/// Waits for something that could not have been without the conditions.
+async fn witness(client: &mut Client, way: Way, conditions: LinkConditions) -> Result<String, FaultError> {
+    let name = format!("{} -> {}", way.from, way.to);
+    if conditions.down {
+        return counted(client, way, 0, |counters| counters.dropped.down, "packets did not arrive").await;
+    }
+    if conditions.loss != meshbed_scenario::LossRatio::NONE {
+        return counted(client, way, 0, |counters| counters.dropped.loss, "packets were lost").await;
+    }
+    if let Some(mtu) = conditions.mtu {
+        let size = usize::from(mtu) + 1;
+        return counted(client, way, size, |counters| counters.dropped.mtu, "packets were too large").await;
+    }
+    let delay = conditions.delay.saturating_sub(conditions.jitter);
+    if !delay.is_zero() {
+        let took = connect_time(way).await?;
+        if took < delay {
+            return Err(FaultError::NoWitness { what: format!("{name}: a connection took only {took:?}") });
+        }
+        return Ok(format!("{name}: a connection took {took:?}"));
+    }
+    counted(client, way, 0, |counters| counters.received.packets, "packets took the way through the router").await
+}
+
+/// Sends packets until a counter has grown.
+async fn counted(
+    client: &mut Client,
+    way: Way,
+    size: usize,
+    counter: impl Fn(&Counters) -> u64,
+    words: &str,
+) -> Result<String, FaultError> {
+    let name = format!("{} -> {}", way.from, way.to);
+    let before = read(client, &way, &counter).await?;
+    let mut sent = 0;
+    let deadline = Instant::now() + COUNT_MAX;
+    while sent < PACKETS || Instant::now() < deadline {
+        sent += send(way.clone(), size).await?;
+        let grown = read(client, &way, &counter).await?.saturating_sub(before);
+        if grown > 0 {
+            return Ok(format!("{name}: {grown} of {sent} {words}"));
+        }
+    }
+    Err(FaultError::NoWitness { what: format!("{name}: no {words}, of {sent}") })
+}
+
+async fn read(client: &mut Client, way: &Way, counter: impl Fn(&Counters) -> u64) -> Result<u64, FaultError> {
+    let directions = client.get().await.map_err(FaultError::failed("ask the WAN router"))?;
+    let found = directions.iter().find(|one| one.from == way.from && one.to == way.to);
+    Ok(found.map_or(0, |found| counter(&found.counters)))
+}
+
+/// Sends a burst of datagrams that forbid fragmentation; `size` is that of the whole packet. Returns how many.
+async fn send(way: Way, size: usize) -> Result<usize, FaultError> {
+    let send = move || {
+        meshbed_driver::in_netns(&way.netns, || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
+            let payload = vec![0_u8; size.saturating_sub(HEADERS).max(1)];
+            for _ in 0..BURST {
+                socket.send_to(&payload, (way.target, DISCARD))?;
+            }
+            Ok(BURST)
+        })
+    };
+    let failed = FaultError::failed("send packets of a witness");
+    tokio::task::spawn_blocking(send)
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        .map_err(failed)
+}
+
+/// How long a TCP connection to etcd takes.
+async fn connect_time(way: Way) -> Result<Duration, FaultError> {
+    let connect = move || {
+        meshbed_driver::in_netns(&way.netns, || {
+            let start = Instant::now();
+            let address = SocketAddr::V4(SocketAddrV4::new(way.target, ETCD));
+            TcpStream::connect_timeout(&address, CONNECT_MAX)?;
+            Ok(start.elapsed())
+        })
+    };
+    let failed = FaultError::failed("make the connection of a witness");
+    tokio::task::spawn_blocking(connect)
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        .map_err(failed)
+}
