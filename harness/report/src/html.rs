@@ -2,9 +2,16 @@
 
 mod bins;
 mod closeup;
+mod drawing;
+mod happenings;
+mod lanes;
 mod page;
+mod requests;
 mod svg;
 mod timeline;
+mod topology;
+
+pub(crate) use page::verdict_class;
 
 use askama::Template as _;
 use meshbed_events::RunRecord;
@@ -17,8 +24,14 @@ pub struct HtmlError {
     source: askama::Error,
 }
 
+impl HtmlError {
+    pub(crate) fn new(source: askama::Error) -> Self {
+        Self { source }
+    }
+}
+
 /// The page.
 pub fn report(record: &RunRecord) -> Result<String, HtmlError> {
     let summary = crate::Summary::of(record);
-    page::Page::of(record, &summary).render().map_err(|source| HtmlError { source })
+    page::Page::of(record, &summary).render().map_err(HtmlError::new)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use meshbed_events::{RunRecord, StepOutcome, Verdict};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use crate::{Step, Summary, words};
+use crate::{Step, Summary, findings, words};
 
-/// Different violations listed in one test case; a broken agent causes one a request.
-const VIOLATIONS_MAX: usize = 50;
+/// Findings listed in one test case; a broken agent causes one a request.
+const FINDINGS_MAX: usize = 100;
 
 /// A report could not be written as XML.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,13 @@ pub struct JunitError {
     source: quick_junit::SerializeError,
 }
 
+impl JunitError {
+    /// Names the failure.
+    pub(crate) fn of(written: Result<String, quick_junit::SerializeError>) -> Result<String, Self> {
+        written.map_err(|source| Self { source })
+    }
+}
+
 /// One suite, one case a step; a case of its own when the mesh did not come up or the run ended between steps.
 pub fn report(record: &RunRecord) -> Result<String, JunitError> {
     let summary = Summary::of(record);
@@ -25,7 +32,7 @@ pub fn report(record: &RunRecord) -> Result<String, JunitError> {
     let mut report = Report::new("meshbed");
     report.set_time(time);
     report.add_test_suite(suite(&summary, time));
-    report.to_string().map_err(|source| JunitError { source })
+    JunitError::of(report.to_string())
 }
 
 fn suite(summary: &Summary, time: Duration) -> TestSuite {
@@ -43,8 +50,11 @@ fn suite(summary: &Summary, time: Duration) -> TestSuite {
         ("topology", &info.topology),
         ("environment", &info.environment),
         ("kernel", &info.kernel),
+        ("agent", &info.agent),
         ("version", &info.version),
     ];
+    suite.add_property(Property::new("seed", info.seed.to_string()));
+    suite.add_property(Property::new("repeat", info.repeat.to_string()));
     suite.add_properties(properties.map(|(name, value)| Property::new(name, value)));
     suite.add_property(Property::new("verdict", words::verdict_text(summary.verdict())));
     suite.add_property(Property::new("reproduce", words::reproduction(info)));
@@ -77,7 +87,7 @@ fn bring_up(summary: &Summary) -> Option<TestCase> {
 
 /// The case that fails for what the oracle found between steps.
 fn outside(summary: &Summary) -> Option<TestCase> {
-    let lines = violations(summary, None);
+    let lines = limited(findings::violations(summary, None));
     if lines.is_empty() {
         return None;
     }
@@ -91,7 +101,8 @@ fn outside(summary: &Summary) -> Option<TestCase> {
 fn case(summary: &Summary, step: &Step) -> TestCase {
     let details = details(summary, step);
     let mut case = TestCase::new(&step.name, status(summary, step, &details));
-    place(summary, &mut case, line_of(&summary.info.scenario_file, &details));
+    let line = failed_line(step).or_else(|| line_of(&summary.info.scenario_file, &details).map(str::to_owned));
+    place(summary, &mut case, line.as_deref());
     case.set_assertions(step.expectations.len());
     let until_end = || Some(summary.duration.since(step.started?));
     case.set_time(step.duration().or_else(until_end).unwrap_or_default());
@@ -126,33 +137,15 @@ fn status(summary: &Summary, step: &Step, details: &[String]) -> TestCaseStatus 
 
 /// What did not go well in a step, one line a finding.
 fn details(summary: &Summary, step: &Step) -> Vec<String> {
-    let findings = step
-        .failed_expectations()
-        .flat_map(|one| one.findings.iter().map(|finding| format!("{}: {finding}", one.text)));
-    let faults = summary.faults.iter().filter(|fault| fault.step == Some(step.index) && fault.witnesses.is_empty());
-    let unproven = faults.map(|fault| format!("no witness of {} {}", fault.kind, fault.target));
-    let mut lines: Vec<_> = findings.chain(unproven).chain(violations(summary, Some(step.index))).collect();
-    if step.outcome == Some(StepOutcome::TimedOut) {
-        for (node, maps) in &summary.nodes {
-            let still = |until: &meshbed_events::Micros| step.finished.is_some_and(|finished| *until > finished);
-            let open = maps.wrong.iter().filter(|interval| interval.until.as_ref().is_none_or(still));
-            let in_step = open.filter(|interval| step.finished.is_none_or(|finished| interval.from <= finished));
-            lines
-                .extend(in_step.flat_map(|interval| interval.differences.iter().map(|line| format!("{node}: {line}"))));
-        }
-    }
-    lines
+    limited(findings::of_step(summary, step).into_iter().map(|finding| finding.text).collect())
 }
 
-fn violations(summary: &Summary, step: Option<usize>) -> Vec<String> {
-    let messages = summary.violations.iter().filter(|violation| violation.step == step);
-    let counted = words::counted(messages.map(|violation| violation.message.as_str()));
-    let hidden = counted.len().saturating_sub(VIOLATIONS_MAX);
-    let shown = counted.iter().take(VIOLATIONS_MAX).map(|(message, times)| match times {
-        1 => (*message).to_owned(),
-        _ => format!("{message} ({times} times)"),
-    });
-    shown.chain((hidden > 0).then(|| format!("and {hidden} more"))).collect()
+/// The first lines, and how many there are more.
+fn limited(mut lines: Vec<String>) -> Vec<String> {
+    let hidden = lines.len().saturating_sub(FINDINGS_MAX);
+    lines.truncate(FINDINGS_MAX);
+    lines.extend((hidden > 0).then(|| format!("and {hidden} more")));
+    lines
 }
 
 fn place(summary: &Summary, case: &mut TestCase, line: Option<&str>) {
@@ -163,6 +156,12 @@ fn place(summary: &Summary, case: &mut TestCase, line: Option<&str>) {
     if let Some(line) = line {
         case.extra.insert(XmlString::new("line"), XmlString::new(line));
     }
+}
+
+/// The line of the scenario file where the first failed expectation stands, or the step.
+fn failed_line(step: &Step) -> Option<String> {
+    let place = step.failed_expectations().find_map(|one| one.place.as_ref()).or(step.place.as_ref())?;
+    (place.line > 0).then(|| place.line.to_string())
 }
 
 /// The line of the scenario file that a finding names as `file:line`.

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use meshbed_events::{Event, FaultId, MapState, Micros, Request, RunInfo, RunRecord, StepOutcome, Stopwatch, Verdict};
+use meshbed_events::{
+    Event, FaultId, MapDifference, MapState, Micros, Request, RunInfo, RunRecord, SourcePlace, StepOutcome, Stopwatch,
+    Verdict,
+};
 
-use crate::Tally;
+use crate::{Changes, StaleEntry, Tally, stale};
 
 /// Everything that the reports tell about a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,10 @@ pub struct Summary {
     pub stopwatches: Vec<Stopwatch>,
     /// What happened to each node's maps.
     pub nodes: BTreeMap<Node, NodeMaps>,
+    /// Entries of maps that were wrong or missing, in the order in which they became so.
+    pub stale: Vec<StaleEntry>,
+    /// When each change of a service reached each place on its way to the maps.
+    pub changes: Changes,
     /// Answers and errors that the oracle does not allow.
     pub violations: Vec<Violation>,
     /// Other things worth telling.
@@ -104,6 +111,8 @@ pub struct Step {
     pub index: usize,
     /// Its name in the scenario file.
     pub name: String,
+    /// Where it stands.
+    pub place: Option<SourcePlace>,
     /// How it ended; `None` when the record ends in the midst of it. A step that never began is `Skipped`.
     pub outcome: Option<StepOutcome>,
     /// When it began.
@@ -151,6 +160,8 @@ impl Step {
 pub struct Expectation {
     /// In the scenario's words.
     pub text: String,
+    /// Where it stands.
+    pub place: Option<SourcePlace>,
     /// Empty when it held.
     pub findings: Vec<String>,
 }
@@ -167,6 +178,8 @@ impl Expectation {
 pub struct Fault {
     /// Its number.
     pub id: FaultId,
+    /// Its name in the scenario, or what a person called it; may be empty.
+    pub name: String,
     /// Kind, such as `pod-kill`.
     pub kind: String,
     /// What it hits.
@@ -179,6 +192,8 @@ pub struct Fault {
     pub witnesses: Vec<Note>,
     /// When it was undone.
     pub healed: Option<Micros>,
+    /// What showed that everything is as it was before; empty when nothing needed to be shown.
+    pub heal_witness: String,
     /// Index of the step in which it was injected.
     pub step: Option<usize>,
 }
@@ -236,7 +251,24 @@ pub struct WrongInterval {
     /// When they agreed again; `None` when they never did.
     pub until: Option<Micros>,
     /// The differences seen last.
-    pub differences: Vec<String>,
+    pub differences: Vec<MapDifference>,
+}
+
+impl WrongInterval {
+    /// The differences as one text.
+    pub fn text(&self) -> String {
+        let messages: Vec<_> = self.differences.iter().map(|difference| difference.message.as_str()).collect();
+        messages.join("; ")
+    }
+}
+
+impl Fault {
+    /// What a person recognises it by: its name when it has one that says more than the kind, the kind, and the target.
+    pub fn title(&self) -> String {
+        let named = !self.name.is_empty() && self.name != self.kind;
+        let name = if named { format!("{} ({})", self.name, self.kind) } else { self.kind.clone() };
+        format!("{name} {}", self.target)
+    }
 }
 
 impl Summary {
@@ -273,6 +305,33 @@ impl Summary {
         self.steps.iter().flat_map(|step| step.clients.values()).map(|tally| tally.steady.failed()).sum()
     }
 
+    /// The entries of maps that were wrong for longest, at most `limit`.
+    pub fn oldest_stale(&self, limit: usize) -> Vec<&StaleEntry> {
+        let mut entries: Vec<&StaleEntry> = self.stale.iter().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.age));
+        entries.truncate(limit);
+        entries
+    }
+
+    /// What a stopwatch is about: its fault's name, if it has one, and what was hit.
+    pub(crate) fn stopwatch_title(&self, stopwatch: &Stopwatch) -> String {
+        let fault = self.faults.iter().find(|fault| fault.id == stopwatch.fault);
+        match fault.filter(|fault| !fault.name.is_empty() && fault.name != fault.kind) {
+            Some(fault) => format!("{}: {}", fault.name, stopwatch.target),
+            None => stopwatch.target.clone(),
+        }
+    }
+
+    /// The greatest age of an entry that was there and should not have been.
+    pub fn stale_max(&self) -> Option<Duration> {
+        self.stale.iter().filter(|entry| !entry.difference.kind.is_missing()).map(|entry| entry.age).max()
+    }
+
+    /// The greatest age of an entry that was missing.
+    pub fn missing_max(&self) -> Option<Duration> {
+        self.stale.iter().filter(|entry| entry.difference.kind.is_missing()).map(|entry| entry.age).max()
+    }
+
     /// Clusters of the run, of its clients and of whoever answered, in order.
     pub fn clusters(&self) -> Vec<String> {
         let mut names: Vec<String> = self.info.clusters.keys().chain(self.total.answers.keys()).cloned().collect();
@@ -303,6 +362,8 @@ struct Fold<'r> {
     faults: Vec<Fault>,
     stopwatches: Vec<Stopwatch>,
     nodes: BTreeMap<Node, NodeMaps>,
+    stale: stale::Fold,
+    changes: Changes,
     violations: Vec<Violation>,
     notes: Vec<Note>,
 }
@@ -316,7 +377,13 @@ impl<'r> Fold<'r> {
             Event::StepStarted { .. } | Event::StepSettled { .. } | Event::StepFinished { .. } => {
                 self.step_event(at, event)
             }
-            Event::ObjectChanged { .. } => {}
+            Event::ObjectChanged { .. } | Event::Log { .. } => {}
+            Event::MapEntryAged { cluster, node, difference, since, to_the_end } => {
+                let until = (!to_the_end).then_some(at);
+                let node = Node { cluster: cluster.clone(), name: node.clone() };
+                self.stale.aged(StaleEntry::new(node, difference.clone(), *since, until, at));
+            }
+            Event::Hop(hop) => self.changes.hop(at, hop),
             Event::FaultInjected { .. } | Event::FaultWitnessed { .. } | Event::FaultHealed { .. } => {
                 self.fault_event(at, event);
             }
@@ -325,16 +392,21 @@ impl<'r> Fold<'r> {
                 self.node(cluster, node).changes.push(MapChange { at, state: state.clone() });
             }
             Event::MapRight { cluster, node } => {
+                self.stale.right(cluster, node);
                 if let Some(open) = self.node(cluster, node).wrong.last_mut().filter(|last| last.until.is_none()) {
                     open.until = Some(at);
                 }
             }
-            Event::MapWrong { cluster, node, differences } => self.wrong(at, cluster, node, differences),
+            Event::MapWrong { cluster, node, differences } => {
+                self.stale.wrong(at, cluster, node, differences);
+                self.wrong(at, cluster, node, differences);
+            }
             Event::Violation { step, message } => {
                 self.violations.push(Violation { at, step: *step, message: message.clone() });
             }
-            Event::Expectation { step, expectation, findings } => {
-                let expectation = Expectation { text: expectation.clone(), findings: findings.clone() };
+            Event::Expectation { step, expectation, place, findings } => {
+                let (text, place, findings) = (expectation.clone(), place.clone(), findings.clone());
+                let expectation = Expectation { text, place, findings };
                 self.step(*step).expectations.push(expectation);
             }
             Event::Stopwatch(stopwatch) => self.stopwatches.push(stopwatch.clone()),
@@ -355,9 +427,10 @@ impl<'r> Fold<'r> {
 
     fn step_event(&mut self, at: Micros, event: &Event) {
         match event {
-            Event::StepStarted { step, name } => {
+            Event::StepStarted { step, name, place } => {
                 self.running = Some(*step);
                 let entry = self.step(*step);
+                entry.place.clone_from(place);
                 entry.name.clone_from(name);
                 entry.started = Some(at);
             }
@@ -374,14 +447,16 @@ impl<'r> Fold<'r> {
 
     fn fault_event(&mut self, at: Micros, event: &Event) {
         match event {
-            Event::FaultInjected { fault, kind, target, pods } => self.faults.push(Fault {
+            Event::FaultInjected { fault, name, kind, target, pods } => self.faults.push(Fault {
                 id: *fault,
+                name: name.clone(),
                 kind: kind.clone(),
                 target: target.clone(),
                 pods: pods.clone(),
                 injected: at,
                 witnesses: Vec::new(),
                 healed: None,
+                heal_witness: String::new(),
                 step: self.running,
             }),
             Event::FaultWitnessed { fault, witness } => {
@@ -389,9 +464,10 @@ impl<'r> Fold<'r> {
                     found.witnesses.push(Note { at, text: witness.clone() });
                 }
             }
-            Event::FaultHealed { fault } => {
+            Event::FaultHealed { fault, witness } => {
                 if let Some(found) = self.faults.iter_mut().find(|known| known.id == *fault) {
                     found.healed = Some(at);
+                    found.heal_witness.clone_from(witness);
                 }
             }
             _ => {}
@@ -402,7 +478,7 @@ impl<'r> Fold<'r> {
         self.nodes.entry(Node { cluster: cluster.to_owned(), name: name.to_owned() }).or_default()
     }
 
-    fn wrong(&mut self, at: Micros, cluster: &str, node: &str, differences: &[String]) {
+    fn wrong(&mut self, at: Micros, cluster: &str, node: &str, differences: &[MapDifference]) {
         let wrong = &mut self.node(cluster, node).wrong;
         match wrong.last_mut().filter(|last| last.until.is_none()) {
             Some(open) => open.differences = differences.to_vec(),
@@ -426,6 +502,7 @@ impl<'r> Fold<'r> {
                 nodes.entry(Node { cluster: cluster.clone(), name: name.clone() }).or_default();
             }
         }
+        let stale = self.stale.into_entries(self.duration);
         Summary {
             info: self.info,
             ending,
@@ -437,6 +514,8 @@ impl<'r> Fold<'r> {
             faults: self.faults,
             stopwatches: self.stopwatches,
             nodes,
+            stale,
+            changes: self.changes,
             violations: self.violations,
             notes: self.notes,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshbed_events::{Micros, RunInfo, StepOutcome, Verdict};
+use meshbed_events::{DifferenceKind, Micros, RunInfo, SourcePlace, StepOutcome, Verdict};
 
 use crate::{Ending, Summary};
 
@@ -11,7 +11,11 @@ pub(crate) const NOTHING: &str = "–";
 
 /// `1.234 ms`, `12.3 ms`, `1.234 s`: four digits at most, unit by size.
 pub(crate) fn duration(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1e3;
+    millis_text(duration.as_secs_f64() * 1e3)
+}
+
+/// The same of milliseconds, which may be negative.
+pub(crate) fn millis_text(millis: f64) -> String {
     match millis {
         ..10.0 => format!("{millis:.2} ms"),
         10.0..1000.0 => format!("{millis:.1} ms"),
@@ -22,6 +26,16 @@ pub(crate) fn duration(duration: Duration) -> String {
 /// The same as [`duration`], or a dash.
 pub(crate) fn maybe_duration(value: Option<Duration>) -> String {
     value.map_or_else(|| NOTHING.to_owned(), duration)
+}
+
+/// `duration` in milliseconds, exact to the microsecond and without digits of binary rounding.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    round(duration.as_secs_f64() * 1e3)
+}
+
+/// Milliseconds in whole microseconds.
+pub(crate) fn round(millis: f64) -> f64 {
+    (millis * 1e3).round() / 1e3
 }
 
 /// Milliseconds from `from` to `at`; negative when `at` is earlier.
@@ -39,6 +53,30 @@ pub(crate) fn count(number: u64, singular: &str) -> String {
     match number {
         1 => format!("1 {singular}"),
         _ => format!("{number} {singular}s"),
+    }
+}
+
+/// `1 entry`, `2 entries`.
+pub(crate) fn counted_entries(number: usize) -> String {
+    if number == 1 { "1 entry".to_owned() } else { format!("{number} entries") }
+}
+
+/// `file:line:column`.
+pub(crate) fn place(place: &SourcePlace) -> String {
+    format!("{}:{}:{}", place.file, place.line, place.column)
+}
+
+/// The sort of a difference between maps and truth.
+pub(crate) fn difference_text(kind: DifferenceKind) -> &'static str {
+    match kind {
+        DifferenceKind::MissingFrontend => "missing frontend",
+        DifferenceKind::StrayFrontend => "stray frontend",
+        DifferenceKind::MissingBackend => "missing backend",
+        DifferenceKind::StaleBackend => "stale backend",
+        DifferenceKind::ForeignBackend => "foreign backend",
+        DifferenceKind::WrongSide => "wrong side",
+        DifferenceKind::Duplicate => "duplicate",
+        DifferenceKind::Structure => "structure",
     }
 }
 
@@ -116,8 +154,11 @@ pub(crate) fn ending_sentence(ending: Ending) -> &'static str {
 
 /// The command that runs the same again.
 ///
-/// `just e2e NAME` runs `scenarios/NAME.yaml`; every other file needs its path.
+/// The run says it itself; for one that does not, `just e2e NAME` runs `scenarios/NAME.yaml`; every other file needs its path.
 pub(crate) fn reproduction(info: &RunInfo) -> String {
+    if !info.reproduce.is_empty() {
+        return info.reproduce.clone();
+    }
     let file = info.scenario_file.as_str();
     let stem = file.strip_suffix(".yaml").and_then(|path| {
         let (folder, stem) = path.rsplit_once('/')?;

@@ -2,6 +2,9 @@
 
 mod full;
 mod normalised;
+mod percentiles;
+
+pub(crate) use percentiles::Percentiles;
 
 use meshbed_events::RunRecord;
 use serde::Serialize;
@@ -29,7 +32,12 @@ pub fn normalised(record: &RunRecord) -> Result<String, YamlError> {
     write(&normalised::Report::of(record, &Summary::of(record)))
 }
 
-fn write(value: &impl Serialize) -> Result<String, YamlError> {
+/// The JSON Schema of [`report`], as checked in under `harness/report/schema/`.
+pub fn schema() -> String {
+    crate::schema::of::<full::Report<'_>>("meshbed report")
+}
+
+pub(crate) fn write(value: &impl Serialize) -> Result<String, YamlError> {
     let options = serde_saphyr::ser_options! {
         // Sentences stay on one line: folded ones make noisy diffs.
         prefer_block_scalars: false,

@@ -89,6 +89,9 @@ fn anything_in_a_record_is_escaped() {
                 info.question = evil.into();
                 info.kernel = evil.into();
                 info.scenario_file = evil.into();
+                info.agent = evil.into();
+                info.reproduce = evil.into();
+                info.links.push(evil.into());
                 info.clusters.insert(evil.into(), vec![evil.into()]);
             }
             Event::StepStarted { name, .. } => *name = evil.into(),
@@ -101,10 +104,30 @@ fn anything_in_a_record_is_escaped() {
                 }
             }
             Event::MapWrong { differences, node, .. } => {
-                differences.push(evil.into());
+                differences.iter_mut().for_each(|difference| difference.message = evil.into());
                 *node = evil.into();
             }
-            Event::FaultInjected { kind, target, pods, .. } => {
+            Event::MapEntryAged { difference, node, .. } => {
+                *node = evil.into();
+                difference.message = evil.into();
+                difference.service = Some(evil.into());
+                difference.backend = Some(evil.into());
+            }
+            Event::Hop(hop) => hop.service = evil.into(),
+            Event::Log { process, cluster, level, text } => {
+                for field in [process, cluster, level, text] {
+                    *field = evil.into();
+                }
+            }
+            Event::ObjectChanged { kind, name, change, .. } => {
+                for field in [kind, name, change] {
+                    *field = evil.into();
+                }
+            }
+            Event::Note { text } => *text = evil.into(),
+            Event::FaultHealed { witness, .. } => *witness = evil.into(),
+            Event::FaultInjected { name, kind, target, pods, .. } => {
+                *name = evil.into();
                 *kind = evil.into();
                 *target = evil.into();
                 pods.push(evil.into());

@@ -75,7 +75,7 @@ fn without_escapes(text: &str) -> String {
 fn names_cannot_steer_the_terminal() {
     let name = "evil \u{1b}]0;title\u{7} step\r".to_owned();
     let events = [
-        Event::StepStarted { step: 0, name },
+        Event::StepStarted { step: 0, name, place: None },
         Event::Violation { step: Some(0), message: "bad\u{1b}[2J".into() },
         Event::StepFinished { step: 0, outcome: meshbed_events::StepOutcome::Failed },
     ];

@@ -12,6 +12,9 @@ const BINS_AIM: f64 = 220.0;
 /// Bins at least, however slow the clients are.
 const BINS_MIN: f64 = 40.0;
 
+/// Fine bins at most: what the script draws from when a run has too many requests to draw each.
+const FINE_MAX: f64 = 4_000.0;
+
 /// The smallest bin.
 const WIDTH_MIN_MS: f64 = 10.0;
 
@@ -40,17 +43,27 @@ impl Bin {
         self.errors.values().sum()
     }
 
-    fn requests(&self) -> u32 {
+    pub(super) fn requests(&self) -> u32 {
         self.answers.values().sum::<u32>() + self.failed()
     }
 }
 
 impl Bins {
+    /// Bins for a drawing of the whole run.
     pub(super) fn of(record: &RunRecord, duration: Micros) -> Self {
         let span_ms = duration.as_millis_f64();
         let rate = f64::from(record.info().map_or(1, |info| info.rate_per_second).max(1));
         let telling_ms = (REQUESTS_MIN * 1e3 / rate).min(span_ms / BINS_MIN);
-        let width_ms = round_up((span_ms / BINS_AIM).max(telling_ms).max(WIDTH_MIN_MS));
+        Self::with_width(record, duration, round_up((span_ms / BINS_AIM).max(telling_ms).max(WIDTH_MIN_MS)))
+    }
+
+    /// Bins as fine as a page of reasonable size allows.
+    pub(super) fn fine(record: &RunRecord, duration: Micros) -> Self {
+        let width_ms = round_up((duration.as_millis_f64() / FINE_MAX).max(WIDTH_MIN_MS));
+        Self::with_width(record, duration, width_ms)
+    }
+
+    fn with_width(record: &RunRecord, duration: Micros, width_ms: f64) -> Self {
         let index = |sent: Micros| (sent.as_millis_f64() / width_ms) as usize;
         // A request cannot be sent after the end of the run; a broken record must not make the page huge.
         let count = index(duration) + 1;

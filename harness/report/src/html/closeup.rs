@@ -192,11 +192,8 @@ impl Closeup<'_> {
         let wrong = maps.wrong.iter().filter(|interval| self.shows(interval.from, interval.until.unwrap_or(end)));
         for interval in wrong.take(MARKS_MAX) {
             let until = interval.until.unwrap_or(end);
-            let text = format!(
-                "{node}: wrong for {}: {}",
-                words::duration(until.since(interval.from)),
-                interval.differences.join("; ")
-            );
+            let text =
+                format!("{node}: wrong for {}: {}", words::duration(until.since(interval.from)), interval.text());
             let (start, stop) = (self.x(interval.from), self.x(until));
             put(
                 svg,

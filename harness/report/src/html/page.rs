@@ -3,13 +3,18 @@
 use askama::Template;
 use meshbed_events::{RunRecord, StepOutcome, Stopwatch, Verdict};
 
+use super::bins::Bins;
+use super::happenings::{Happenings, Kind};
+use super::requests::Requests;
 use super::svg::{look, short};
-use super::{closeup, timeline};
+use super::{closeup, timeline, topology};
 use crate::words::{self, NOTHING};
 use crate::{Client, ClientTally, Summary, Tally};
 
 /// Rows of clients in the table of steps: a page of a big mesh must stay small, and `report.yaml` has all.
 const ROWS_MAX: usize = 800;
+/// Entries of maps in the table: the oldest.
+const STALE_MAX: usize = 40;
 /// Findings of one expectation, and different violations, that are listed.
 const FINDINGS_MAX: usize = 100;
 /// Characters of a listed finding.
@@ -35,6 +40,18 @@ pub(super) struct Page {
     began: bool,
     has_requests: bool,
     timeline: String,
+    data: String,
+    topology: String,
+    links: Vec<String>,
+    kinds: Vec<(&'static str, usize)>,
+    sources: Vec<String>,
+    lines: Vec<LineView>,
+    lines_hidden: usize,
+    stale: Vec<StaleView>,
+    stale_count: String,
+    stale_max: String,
+    missing_max: String,
+    legs: Vec<(&'static str, [String; 5])>,
     clusters: Vec<String>,
     several_services: bool,
     steps: Vec<StepView>,
@@ -45,6 +62,25 @@ pub(super) struct Page {
     nodes: Vec<NodeView>,
     notes: Vec<String>,
     facts: Vec<(&'static str, String)>,
+}
+
+struct LineView {
+    millis: String,
+    seconds: String,
+    kind: &'static str,
+    level: String,
+    source: String,
+    text: String,
+}
+
+struct StaleView {
+    node: String,
+    service: String,
+    backend: String,
+    kind: &'static str,
+    since: String,
+    age: String,
+    open: bool,
 }
 
 struct Tile {
@@ -95,7 +131,9 @@ struct ExpectationView {
 struct StopwatchView {
     step: usize,
     target: String,
+    detected: String,
     last_dead: String,
+    last_error: String,
     first_after: String,
     lost: u64,
     map_right: String,
@@ -122,6 +160,8 @@ struct NodeView {
 impl Page {
     pub(super) fn of(record: &RunRecord, summary: &Summary) -> Self {
         let clusters = summary.clusters();
+        let happenings = Happenings::of(record);
+        let fine = Bins::fine(record, summary.duration);
         let mut rows_left = ROWS_MAX;
         let steps = summary.steps.iter().map(|step| step_view(summary, step, &clusters, &mut rows_left)).collect();
         let rows: usize = summary.steps.iter().map(|step| step.clients.len()).sum();
@@ -139,7 +179,19 @@ impl Page {
             legend: clusters.iter().map(|cluster| (look(&clusters, cluster), clean(cluster))).collect(),
             began: summary.steps.iter().any(|step| step.started.is_some()),
             has_requests: summary.total.requests > 0,
-            timeline: timeline::draw(record, summary),
+            timeline: timeline::draw(record, summary, &happenings, &clusters),
+            data: Requests::of(record, summary, &fine, &clusters).json(),
+            topology: topology::draw(summary, &clusters),
+            links: summary.info.links.iter().take(FINDINGS_MAX).map(|link| clean(link)).collect(),
+            kinds: kinds(&happenings),
+            sources: sources(&happenings),
+            lines: happenings.lines.iter().map(line_view).collect(),
+            lines_hidden: happenings.hidden,
+            stale: summary.oldest_stale(STALE_MAX).into_iter().map(stale_view).collect(),
+            stale_count: words::counted_entries(summary.stale.len()),
+            stale_max: words::maybe_duration(summary.stale_max()),
+            missing_max: words::maybe_duration(summary.missing_max()),
+            legs: legs(summary),
             several_services: words::several_services(summary),
             steps,
             rows_hidden: rows.saturating_sub(ROWS_MAX),
@@ -154,12 +206,66 @@ impl Page {
     }
 }
 
+/// Kinds of lines that there are, and how many of each.
+fn kinds(happenings: &Happenings) -> Vec<(&'static str, usize)> {
+    let count = |kind: Kind| (kind.as_str(), happenings.matching(|line| line.kind == kind).len());
+    Kind::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
+}
+
+/// Nodes and processes that lines are of.
+fn sources(happenings: &Happenings) -> Vec<String> {
+    let wanted = happenings.matching(|line| matches!(line.kind, Kind::Log | Kind::Map | Kind::Wrong));
+    let mut sources: Vec<String> = wanted.into_iter().map(|(_, line)| line.source.clone()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    sources
+}
+
+fn line_view(line: &super::happenings::Line) -> LineView {
+    let cluster = matches!(line.kind, Kind::Object).then(|| format!("{} ", line.cluster)).unwrap_or_default();
+    LineView {
+        millis: short(line.at.as_millis_f64()),
+        seconds: format!("{:.3}", line.at.as_millis_f64() / 1e3),
+        kind: line.kind.as_str(),
+        level: match line.level.as_str() {
+            "error" => "bad".to_owned(),
+            "warn" => "caution".to_owned(),
+            _ => String::new(),
+        },
+        source: format!("{cluster}{}", line.source),
+        text: line.text.clone(),
+    }
+}
+
+fn stale_view(entry: &crate::StaleEntry) -> StaleView {
+    let difference = &entry.difference;
+    StaleView {
+        node: clean(&entry.node.to_string()),
+        service: clean(difference.service.as_deref().unwrap_or(&difference.frontend)),
+        backend: difference.backend.as_deref().map_or_else(|| NOTHING.to_owned(), clean),
+        kind: words::difference_text(difference.kind),
+        since: entry.since.to_string(),
+        age: words::duration(entry.age),
+        open: entry.until.is_none(),
+    }
+}
+
+fn legs(summary: &Summary) -> Vec<(&'static str, [String; 5])> {
+    let legs = summary.changes.legs();
+    let row = |(leg, times): (&crate::Leg, &crate::Distribution)| {
+        let at = |percent| words::maybe_duration(times.duration(percent));
+        let longest = words::maybe_duration(times.longest());
+        (leg.as_str(), [times.count().to_string(), at(50.0), at(90.0), at(99.0), longest])
+    };
+    legs.iter().map(row).collect()
+}
+
 /// The template escapes markup; this makes control characters visible and keeps the page small.
 fn clean(text: &str) -> String {
     words::shortened(&words::printable(text), FINDING_LENGTH)
 }
 
-fn verdict_class(verdict: Option<Verdict>) -> &'static str {
+pub(crate) fn verdict_class(verdict: Option<Verdict>) -> &'static str {
     match verdict {
         Some(Verdict::Passed) => "good",
         Some(Verdict::Failed | Verdict::TimedOut | Verdict::Environment) => "bad",
@@ -246,7 +352,8 @@ fn failures(summary: &Summary) -> Vec<Failure> {
     if summary.verdict() != Some(Verdict::Passed) {
         for (node, maps) in &summary.nodes {
             let Some(open) = maps.wrong.last().filter(|interval| interval.until.is_none()) else { continue };
-            let findings = open.differences.iter().take(FINDINGS_MAX).map(|line| clean(line)).collect();
+            let findings =
+                open.differences.iter().take(FINDINGS_MAX).map(|difference| clean(&difference.message)).collect();
             failures.push(Failure {
                 step: None,
                 title: clean(&format!("Maps of {node} were wrong from {} to the end", open.from)),
@@ -264,7 +371,7 @@ fn step_failure(summary: &Summary, step: &crate::Step) -> Option<Failure> {
         findings.extend(lines.map(|finding| clean(&format!("{}: {finding}", expectation.text))));
     }
     let unproven = summary.faults.iter().filter(|fault| fault.step == Some(step.index) && fault.witnesses.is_empty());
-    findings.extend(unproven.map(|fault| clean(&format!("no witness of {} {}", fault.kind, fault.target))));
+    findings.extend(unproven.map(|fault| clean(&format!("no witness of {}", fault.title()))));
     findings.extend(violations(summary, Some(step.index)));
     let well = matches!(step.outcome, Some(StepOutcome::Passed | StepOutcome::Skipped));
     let title = format!("{} {}: {}", step.index + 1, clean(&step.name), words::outcome_text(step.outcome));
@@ -339,7 +446,9 @@ fn shares(total: &Tally, clusters: &[String]) -> Vec<(String, String, String)> {
 fn stopwatches(record: &RunRecord, summary: &Summary) -> Vec<StopwatchView> {
     let view = |(position, stopwatch): (usize, &Stopwatch)| StopwatchView {
         step: stopwatch.step + 1,
-        target: clean(&stopwatch.target),
+        target: clean(&summary.stopwatch_title(stopwatch)),
+        detected: words::offset(stopwatch.injected, stopwatch.detected),
+        last_error: words::offset(stopwatch.injected, stopwatch.last_error),
         last_dead: words::offset(stopwatch.injected, stopwatch.last_answer_of_dead),
         first_after: words::offset(stopwatch.injected, stopwatch.first_answer_after),
         lost: stopwatch.requests_lost,
@@ -354,9 +463,13 @@ fn fault_view(fault: &crate::Fault) -> FaultView {
     let witnesses: Vec<_> = fault.witnesses.iter().take(FINDINGS_MAX).map(|note| clean(&note.text)).collect();
     let pods: Vec<_> = fault.pods.iter().take(FINDINGS_MAX).map(|pod| clean(pod)).collect();
     FaultView {
-        name: clean(&format!("{} {}", fault.kind, fault.target)),
+        name: clean(&fault.title()),
         injected: fault.injected.to_string(),
-        healed: fault.healed.map_or_else(|| NOTHING.to_owned(), |at| at.to_string()),
+        healed: match fault.healed {
+            None => NOTHING.to_owned(),
+            Some(at) if fault.heal_witness.is_empty() => at.to_string(),
+            Some(at) => format!("{at}, {}", clean(&fault.heal_witness)),
+        },
         witnesses: witnesses.join(", "),
         pods: pods.join(", "),
     }
@@ -386,6 +499,8 @@ fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
         ("clusters", mesh.join(", ")),
         ("environment", info.environment.clone()),
         ("kernel", info.kernel.clone()),
+        ("agent", info.agent.clone()),
+        ("seed", info.seed.to_string()),
         ("meshbed", info.version.clone()),
         ("rate", format!("{} requests/s for each client", info.rate_per_second)),
         ("grace of the oracle", words::duration(std::time::Duration::from_micros(info.grace_us))),

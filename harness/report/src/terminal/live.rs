@@ -102,7 +102,7 @@ impl LiveState {
             }
             Event::MeshProgress { what } => self.phase = format!("mesh comes up: {what}"),
             Event::MeshReady => self.phase = "mesh ready".to_owned(),
-            Event::StepStarted { step, name } => {
+            Event::StepStarted { step, name, .. } => {
                 self.steps = self.steps.max(step + 1);
                 self.step = Some((*step, name.clone()));
             }
@@ -184,8 +184,11 @@ impl Live {
             Event::ObjectChanged { cluster, kind, name, change } => {
                 self.only_everything("OBJECT", at, || format!("{cluster}: {kind} {name} {change}"))
             }
-            Event::MapChanged { .. } | Event::MapRight { .. } | Event::MapWrong { .. } => {
+            Event::MapChanged { .. } | Event::MapRight { .. } | Event::MapWrong { .. } | Event::MapEntryAged { .. } => {
                 self.map_event(at, &stamped.event)
+            }
+            Event::Log { process, level, text, .. } if level == "error" || level == "warn" => {
+                self.only_everything("LOG", at, || format!("{process}: {text}"))
             }
             Event::Violation { message, .. } => self.violation(at, message),
             Event::Expectation { expectation, findings, .. } => {
@@ -196,8 +199,9 @@ impl Live {
             }
             Event::Stopwatch(stopwatch) => vec![line("STOPWATCH", styles.quiet, at, &stopwatch_text(stopwatch))],
             Event::Note { text } => vec![line("NOTE", styles.quiet, at, text)],
-            // Requests are counted in the progress line; the end is told by the tables.
-            Event::Request(_) | Event::RunFinished { .. } => Vec::new(),
+            // Requests are counted in the progress line; hops and the end are told by the tables; other lines of logs are
+            // in the page.
+            Event::Request(_) | Event::Hop(_) | Event::Log { .. } | Event::RunFinished { .. } => Vec::new(),
         }
     }
 
@@ -222,7 +226,7 @@ impl Live {
 
     fn step_event(&mut self, at: Micros, event: &Event) -> Vec<String> {
         match event {
-            Event::StepStarted { step, name } => {
+            Event::StepStarted { step, name, .. } => {
                 self.step_started = at;
                 self.step_violations = 0;
                 self.printed_violations.clear();
@@ -270,16 +274,18 @@ impl Live {
 
     fn fault_event(&mut self, at: Micros, event: &Event) -> Vec<String> {
         match event {
-            Event::FaultInjected { fault, kind, target, .. } => {
-                let text = format!("{kind} {target}");
+            Event::FaultInjected { fault, name, kind, target, .. } => {
+                let named = !name.is_empty() && name != kind;
+                let text = if named { format!("{name} ({kind}) {target}") } else { format!("{kind} {target}") };
                 let lines = vec![line("FAULT", self.styles.caution, at, &text)];
                 self.faults.insert(*fault, text);
                 lines
             }
             Event::FaultWitnessed { witness, .. } => vec![line("WITNESS", self.styles.quiet, at, witness)],
-            Event::FaultHealed { fault } => {
+            Event::FaultHealed { fault, witness } => {
                 let name = self.faults.get(fault).cloned().unwrap_or_else(|| format!("fault {fault}"));
-                vec![line("HEAL", self.styles.good, at, &name)]
+                let shown = if witness.is_empty() { String::new() } else { format!(": {witness}") };
+                vec![line("HEAL", self.styles.good, at, &format!("{name}{shown}"))]
             }
             _ => Vec::new(),
         }
@@ -299,9 +305,15 @@ impl Live {
             }
             Event::MapWrong { cluster, node, differences } => {
                 let node = format!("{cluster}/{node}");
-                let text = format!("{node}: {}", differences.join("; "));
-                self.differences.insert(node, differences.clone());
+                let messages: Vec<String> = differences.iter().map(ToString::to_string).collect();
+                let text = format!("{node}: {}", messages.join("; "));
+                self.differences.insert(node, messages);
                 self.only_everything("STALE", at, || text)
+            }
+            Event::MapEntryAged { cluster, node, difference, since, to_the_end } => {
+                let open = if *to_the_end { "to the end" } else { "in all" };
+                let age = words::duration(at.since(*since));
+                self.only_everything("AGED", at, || format!("{cluster}/{node}: {difference}: {age} {open}"))
             }
             _ => Vec::new(),
         }
@@ -344,5 +356,10 @@ fn stopwatch_text(stopwatch: &Stopwatch) -> String {
     let node = stopwatch.last_map_node.as_deref().map(|node| format!(" ({node})")).unwrap_or_default();
     let maps =
         stopwatch.last_map_right.map_or("maps not right".to_owned(), |at| format!("maps right at {}{node}", since(at)));
-    format!("{}: {dead}, {others}, {} lost, {maps}", stopwatch.target, stopwatch.requests_lost)
+    let noticed = stopwatch.detected.map(|at| format!("noticed at {}, ", since(at))).unwrap_or_default();
+    let lost = match stopwatch.last_error {
+        Some(at) => format!("{} lost until {}", stopwatch.requests_lost, since(at)),
+        None => format!("{} lost", stopwatch.requests_lost),
+    };
+    format!("{}: {noticed}{dead}, {others}, {lost}, {maps}", stopwatch.target)
 }

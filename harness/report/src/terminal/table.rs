@@ -20,6 +20,9 @@ const STEP_WIDTH: usize = 32;
 /// Different violations of one step that are repeated at the end; a broken agent causes one a request.
 const VIOLATIONS_SHOWN: usize = 10;
 
+/// Entries of maps that are listed: the oldest.
+const STALE_SHOWN: usize = 5;
+
 /// The final tables, failures and summary line, in plain text.
 pub fn table(record: &RunRecord) -> String {
     coloured_table(record, Colour::No)
@@ -32,6 +35,8 @@ pub fn coloured_table(record: &RunRecord, colour: Colour) -> String {
     let parts = [
         request_table(&summary),
         stopwatch_table(&summary),
+        stale_table(&summary),
+        leg_table(&summary),
         failures(&summary, styles),
         summary_line(&summary, styles),
     ];
@@ -137,31 +142,85 @@ fn stopwatch_table(summary: &Summary) -> String {
     let mut builder = Builder::default();
     builder.push_record([
         "stopwatch",
-        "last answer of the dead",
-        "first answer after",
+        "noticed",
+        "last answer\nof the dead",
+        "first answer\nafter",
+        "last error",
         "lost",
         "last map right",
         "on node",
     ]);
     for stopwatch in &summary.stopwatches {
-        builder.push_record(stopwatch_row(stopwatch));
+        builder.push_record(stopwatch_row(summary, stopwatch));
     }
     let mut table = builder.build();
     table.with(Style::rounded());
-    table.modify(Columns::new(1..5), Alignment::right());
+    table.modify(Columns::new(1..7), Alignment::right());
     format!("{table}\nTimes are relative to the injection of the fault.")
 }
 
-fn stopwatch_row(stopwatch: &Stopwatch) -> Vec<String> {
+fn stopwatch_row(summary: &Summary, stopwatch: &Stopwatch) -> Vec<String> {
     let injected = stopwatch.injected;
     vec![
-        format!("{} {}", stopwatch.step + 1, words::printable(&stopwatch.target)),
+        format!("{} {}", stopwatch.step + 1, words::printable(&summary.stopwatch_title(stopwatch))),
+        words::offset(injected, stopwatch.detected),
         words::offset(injected, stopwatch.last_answer_of_dead),
         words::offset(injected, stopwatch.first_answer_after),
+        words::offset(injected, stopwatch.last_error),
         stopwatch.requests_lost.to_string(),
         words::offset(injected, stopwatch.last_map_right),
         stopwatch.last_map_node.as_deref().map_or_else(|| NOTHING.to_owned(), words::printable),
     ]
+}
+
+/// The entries of maps that were wrong for longest; empty when none was.
+fn stale_table(summary: &Summary) -> String {
+    if summary.stale.is_empty() {
+        return String::new();
+    }
+    let mut builder = Builder::default();
+    builder.push_record(["oldest wrong map entries", "node", "backend", "kind", "since", "age"]);
+    for entry in summary.oldest_stale(STALE_SHOWN) {
+        let difference = &entry.difference;
+        let open = if entry.until.is_none() { ", to the end" } else { "" };
+        builder.push_record([
+            words::printable(difference.service.as_deref().unwrap_or(&difference.frontend)),
+            words::printable(&entry.node.to_string()),
+            difference.backend.as_deref().map_or_else(|| NOTHING.to_owned(), words::printable),
+            words::difference_text(difference.kind).to_owned(),
+            entry.since.to_string(),
+            format!("{}{open}", words::duration(entry.age)),
+        ]);
+    }
+    let mut table = builder.build();
+    table.with(Style::rounded());
+    table.modify(Columns::new(4..6), Alignment::right());
+    let (stale, missing) = (summary.stale_max(), summary.missing_max());
+    format!(
+        "{table}\n{} in all; oldest stale {}, oldest missing {}.",
+        words::counted_entries(summary.stale.len()),
+        words::maybe_duration(stale),
+        words::maybe_duration(missing)
+    )
+}
+
+/// How long changes took on their way to the maps; empty when none was followed.
+fn leg_table(summary: &Summary) -> String {
+    let legs = summary.changes.legs();
+    if legs.is_empty() {
+        return String::new();
+    }
+    let mut builder = Builder::default();
+    builder.push_record(["propagation", "count", "p50", "p90", "p99", "max"]);
+    for (leg, times) in &legs {
+        let at = |percent| words::maybe_duration(times.duration(percent));
+        let longest = words::maybe_duration(times.longest());
+        builder.push_record([leg.as_str().into(), times.count().to_string(), at(50.0), at(90.0), at(99.0), longest]);
+    }
+    let mut table = builder.build();
+    table.with(Style::rounded());
+    table.modify(Columns::new(1..6), Alignment::right());
+    table.to_string()
 }
 
 /// Everything that did not go well, and how to see it again; empty when all did.
@@ -183,7 +242,9 @@ fn failures(summary: &Summary, styles: Styles) -> String {
         }
         lines.push(format!("             maps of {node} were wrong from {} to the end:", open.from));
         lines.extend(
-            open.differences.iter().map(|difference| format!("               - {}", words::printable(difference))),
+            open.differences
+                .iter()
+                .map(|difference| format!("               - {}", words::printable(&difference.message))),
         );
     }
     let passed = matches!(summary.ending, Ending::Finished { verdict: Verdict::Passed, .. });
@@ -223,11 +284,7 @@ fn step_failure(summary: &Summary, step: &Step, styles: Styles, lines: &mut Vec<
         );
     }
     for fault in summary.faults.iter().filter(|fault| fault.step == Some(step.index) && fault.witnesses.is_empty()) {
-        lines.push(format!(
-            "             no witness: {} {}",
-            words::printable(&fault.kind),
-            words::printable(&fault.target)
-        ));
+        lines.push(format!("             no witness: {}", words::printable(&fault.title())));
     }
     violations(summary.violations_of(step.index).map(|violation| violation.message.as_str()), lines);
 }
@@ -275,6 +332,9 @@ fn summary_line(summary: &Summary, styles: Styles) -> String {
         Some(Verdict::Invalid | Verdict::Interrupted) => styles.caution,
         _ => styles.bad,
     };
+    if summary.info.repeat > 0 {
+        parts.push(format!("repeat {}", summary.info.repeat + 1));
+    }
     let time = seconds(summary.duration.0);
     let steps = words::count(run as u64, "step");
     format!("{} [{time:>8.3}s] {steps} run: {}", status_word("Summary", style), parts.join(", "))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use meshbed_events::{
-    Answer, ErrorKind, Event, MapFrontend, MapState, Micros, Outcome, Request, RunInfo, RunRecord, Stamped,
-    StepOutcome, Stopwatch, Verdict,
+    Answer, DifferenceKind, ErrorKind, Event, Hop, HopStage, MapDifference, MapFrontend, MapState, Micros, Outcome,
+    Request, RunInfo, RunRecord, SourcePlace, Stamped, StepOutcome, Stopwatch, Verdict,
 };
 
 const CLUSTERS: [&str; 2] = ["alpha", "beta"];
@@ -26,6 +26,9 @@ pub(crate) struct Sample {
     /// Clusters whose backends are alive.
     alive: [bool; 2],
     faults: u32,
+    changes: u64,
+    /// Expectations of the step so far.
+    expected: usize,
 }
 
 impl Sample {
@@ -42,6 +45,8 @@ impl Sample {
             reach: [vec![0], vec![1]],
             alive: [true, true],
             faults: 0,
+            changes: 0,
+            expected: 0,
         };
         sample.push(Event::RunStarted(info(steps, rate)));
         for (took, what) in [(96, "namespaces"), (214, "etcd"), (310, "apiserver"), (402, "agents")] {
@@ -71,7 +76,7 @@ impl Sample {
     pub(crate) fn start(&mut self) -> &mut Self {
         self.now += 150;
         let name = self.steps[self.step].to_owned();
-        self.push(Event::StepStarted { step: self.step, name });
+        self.push(Event::StepStarted { step: self.step, name, place: Some(place(self.step, 0)) });
         self
     }
 
@@ -87,7 +92,40 @@ impl Sample {
             });
         }
         self.maps(0);
+        self.hops();
         self
+    }
+
+    /// A change of alpha's service on its way to the maps of all nodes.
+    fn hops(&mut self) {
+        let change = self.changes;
+        self.changes += 1;
+        let hop = |stage, cluster: &str, node: Option<String>| {
+            let service = "default/rebel-base".to_owned();
+            Event::Hop(Hop { origin: "alpha".into(), service, change, stage, cluster: cluster.into(), node })
+        };
+        let start = self.now;
+        self.push_at(start + 40, hop(HopStage::Api, "alpha", None));
+        self.push_at(start + 410 + 10 * change, hop(HopStage::Exporter, "alpha", None));
+        self.push_at(start + 980 + 20 * change, hop(HopStage::Etcd, "alpha", None));
+        for (lag, name) in LAG.into_iter().zip(CLUSTERS) {
+            for node in 1..=2 {
+                let node_name = format!("{name}-{node}");
+                self.push_at(start + lag - 700 + 30 * node, hop(HopStage::Agent, name, Some(node_name.clone())));
+                self.push_at(start + lag - 100 * node, hop(HopStage::Map, name, Some(node_name)));
+            }
+        }
+        let log = |process: &str, cluster: &str, level: &str, text: &str| Event::Log {
+            process: process.into(),
+            cluster: cluster.into(),
+            level: level.into(),
+            text: text.into(),
+        };
+        self.push_at(start + 500, log("exporter-alpha", "alpha", "info", "exported default/rebel-base"));
+        self.push_at(
+            start + 3_000,
+            log("agent-beta-1", "beta", "warn", "service default/rebel-base: 2 backends <changed>"),
+        );
     }
 
     /// Every node's maps follow; `stale` adds a disagreement until then.
@@ -99,10 +137,17 @@ impl Sample {
                 let right = self.now + LAG[cluster] * stale.max(1) - 200 * node;
                 let state = self.state(cluster);
                 if stale > 0 {
-                    let differences =
-                        vec![format!("{}:80/TCP: backend 10.1.1.2:80/TCP is dead but active", service_ip(name))];
+                    let differences = vec![dead(cluster)];
                     let event = Event::MapWrong { cluster: (*name).into(), node: node_name.clone(), differences };
                     self.push_at(wrong_from, event);
+                    let event = Event::MapEntryAged {
+                        cluster: (*name).into(),
+                        node: node_name.clone(),
+                        difference: dead(cluster),
+                        since: Micros(wrong_from),
+                        to_the_end: false,
+                    };
+                    self.push_at(right + 40, event);
                 }
                 let event = Event::MapChanged { cluster: (*name).into(), node: node_name.clone(), state };
                 self.push_at(right, event);
@@ -117,7 +162,8 @@ impl Sample {
             active.extend((1..=2).map(|node| format!("10.{}.{node}.2:80/TCP", home + 1)));
         }
         let frontend = MapFrontend { active, inactive: Vec::new() };
-        MapState { frontends: BTreeMap::from([(format!("{}:80/TCP", service_ip(CLUSTERS[cluster])), frontend)]) }
+        let frontends = BTreeMap::from([(format!("{}:80/TCP", service_ip(CLUSTERS[cluster])), frontend)]);
+        MapState { frontends, defects: Vec::new() }
     }
 
     /// Both clients send requests for so many milliseconds.
@@ -152,10 +198,12 @@ impl Sample {
         let request = Request {
             cluster: CLUSTERS[client].into(),
             client: format!("x-wing-6d8f9c7b5-{}", ["4xkzp", "q7wjn"][client]),
+            node: format!("{}-1", CLUSTERS[client]),
             service: "default/rebel-base".into(),
             sequence: self.sequence / 2,
             sent: Micros(sent),
             done: Micros(sent + took),
+            opened: None,
             outcome,
         };
         self.sequence += 1;
@@ -172,6 +220,7 @@ impl Sample {
         let injected = self.now;
         self.push(Event::FaultInjected {
             fault,
+            name: format!("{name}-dies"),
             kind: "pod-kill".into(),
             target: target.clone(),
             pods: pods.map(|pod| format!("{name}/{pod}")).collect(),
@@ -202,6 +251,8 @@ impl Sample {
                 last_answer_of_dead: Some(Micros(injected - 150)),
                 first_answer_after: survivor.then_some(Micros(injected + 1_310)),
                 requests_lost: lost,
+                detected: Some(Micros(injected + 1_200)),
+                last_error: (lost > 0).then_some(Micros(injected + 590)),
                 last_map_right: Some(Micros(injected + LAG[1] - 160)),
                 last_map_node: Some("beta/beta-1".into()),
             }),
@@ -212,7 +263,7 @@ impl Sample {
 
     /// Brings the backends of a killed cluster back.
     pub(crate) fn heal(&mut self, cluster: usize, fault: u32) -> &mut Self {
-        self.push(Event::FaultHealed { fault });
+        self.push(Event::FaultHealed { fault, witness: "2 pods are ready".into() });
         self.alive[cluster] = true;
         self.maps(0);
         self
@@ -227,9 +278,11 @@ impl Sample {
 
     /// An expectation was looked at.
     pub(crate) fn expect(&mut self, expectation: &str, findings: &[&str]) -> &mut Self {
+        self.expected += 1;
         self.push(Event::Expectation {
             step: self.step,
             expectation: expectation.into(),
+            place: Some(place(self.step, self.expected)),
             findings: findings.iter().map(|finding| (*finding).to_owned()).collect(),
         });
         self
@@ -239,6 +292,7 @@ impl Sample {
     pub(crate) fn finish(&mut self, outcome: StepOutcome) -> &mut Self {
         self.push(Event::StepFinished { step: self.step, outcome });
         self.step += 1;
+        self.expected = 0;
         self
     }
 
@@ -275,6 +329,33 @@ fn info(steps: &[&str], rate: u32) -> RunInfo {
         rate_per_second: rate,
         grace_us: 1_000_000,
         steps: steps.iter().map(|step| (*step).to_owned()).collect(),
+        agent: "mesh-agent".into(),
+        seed: 4711,
+        repeat: 0,
+        reproduce: "just e2e failover --seed 4711".into(),
+        links: vec!["alpha -> beta: delay 40ms".into(), "beta -> alpha: delay 40ms, loss 1%".into()],
+    }
+}
+
+/// Where a step, or its expectation number `line`, stands in the scenario file.
+fn place(step: usize, line: usize) -> SourcePlace {
+    SourcePlace {
+        file: "scenarios/failover.yaml".into(),
+        line: 10 * step + line + 12,
+        column: if line > 0 { 9 } else { 5 },
+    }
+}
+
+/// A backend of alpha that is dead, in the maps of a node of a cluster.
+fn dead(cluster: usize) -> MapDifference {
+    let frontend = format!("{}:80/TCP", service_ip(CLUSTERS[cluster]));
+    MapDifference {
+        kind: DifferenceKind::StaleBackend,
+        service: Some("default/rebel-base".into()),
+        message: format!("{frontend}: backend 10.1.1.2:80/TCP is dead but active"),
+        frontend,
+        backend: Some("10.1.1.2:80/TCP".into()),
+        cluster: Some("alpha".into()),
     }
 }
 
@@ -345,7 +426,7 @@ pub(crate) fn failed(rate: u32) -> RunRecord {
 pub(crate) fn timed_out(rate: u32) -> RunRecord {
     let mut sample = two_steps(rate);
     sample.start().traffic(20);
-    let differences = vec!["10.101.0.10:80/TCP: backend 10.1.1.2:80/TCP is dead but active".to_owned()];
+    let differences = vec![dead(0)];
     sample.push(Event::MapWrong { cluster: "alpha".into(), node: "alpha-2".into(), differences });
     sample.traffic(1500).finish(StepOutcome::TimedOut);
     sample.end(Verdict::TimedOut, 5)
