@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 
 /// Builds meshes of Kubernetes clusters on this machine, runs scenarios on them and says exactly what happened.
@@ -30,6 +30,16 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run a scenario: a file, or the name of one in `scenarios/`.
     Run(RunArgs),
+    /// Run the conformance suite and write its report.
+    Conformance(ConformanceArgs),
+    /// Run conformance cases against agents that are wrong on purpose: each must be noticed.
+    Mutants(MutantsArgs),
+    /// Show scenarios, conformance cases, topologies and agents.
+    List,
+    /// Show what this machine can run, what is missing, and how to get it.
+    Doctor,
+    /// Show the log of a process of a mesh, e.g. `meshbed logs agent-alpha-1`; without a name, which there are.
+    Logs(LogsArgs),
     /// Bring a topology up and leave it running.
     Up(UpArgs),
     /// Take meshes down: a run, or all that were kept or abandoned.
@@ -40,10 +50,22 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Print the kubeconfig of a cluster, e.g. `kubectl --kubeconfig <(meshbed kubeconfig alpha) get pods`.
     Kubeconfig(KubeconfigArgs),
-    /// Make the reports of a run again from its record.
+    /// Make the reports of a run again from its record; of several runs, what they say together.
     Report(ReportArgs),
-    /// Check scenario and topology files and print all findings.
+    /// Compare what happened in two runs; exit code 1 when it differs. Times are shown and do not count.
+    Diff(DiffArgs),
+    /// Run a scenario once with each of several agents, and compare their answers, maps and times.
+    DiffAgents(DiffAgentsArgs),
+    /// Run again what a run did: the same scenario, agent and seed.
+    Replay(ReplayArgs),
+    /// Check files of all kinds, or whole folders of them, and print all findings.
     Lint(LintArgs),
+    /// Print the JSON Schema of a kind of file, for editors.
+    Schema(SchemaArgs),
+    /// Print what completes commands and flags in a shell: `source <(meshbed completions bash)`.
+    Completions(CompletionsArgs),
+    /// Write the man pages.
+    Man(ManArgs),
     /// Measure: mesh-up time and propagation of a removed endpoint, beside etcd's own put-to-watch.
     Bench(BenchArgs),
     /// The embedded Kubernetes API server of one cluster; meshes start it themselves.
@@ -52,27 +74,149 @@ pub(crate) enum Command {
     /// The emulated kubelet of one node; meshes start it themselves.
     #[command(hide = true)]
     Kubelet(meshbed_node::kubelet::Options),
+    /// What impairs the links between clusters; meshes start it themselves.
+    #[command(hide = true)]
+    Wan(WanArgs),
 }
+
+/// The agent under test.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct AgentArgs {
+    /// Description of the agent under test: a file of `kind: Agent`, or the name of one in `fixtures/agents/`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) agent: Option<String>,
+    /// Another agent in one cluster, for a mesh of different ones; may be repeated.
+    #[arg(long, value_name = "CLUSTER=FILE", value_parser = name_and_value)]
+    pub(crate) agent_in: Vec<(String, String)>,
+    /// Folder with the agent's programs; otherwise they are looked for next to this program and in `PATH`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) agent_bin_dir: Option<PathBuf>,
+    /// More environment for the agents under test; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) agent_env: Vec<(String, String)>,
+}
+
+/// Folder below which runs get their own folders.
+const RUNS: &str = "reports/runs";
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Scenario file, or the name of one in `scenarios/`.
+    /// Scenario file, or the name of one in `scenarios/` or `scenarios/conformance/`.
     pub(crate) scenario: String,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Another value for a parameter of the scenario; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Every random choice comes from it; one is drawn and printed when it is not given.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Run it so many times, each on a fresh mesh, and print percentiles over all of them.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) repeat: u32,
+    /// Stop repeating at the first run that does not pass.
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
     /// Leave the mesh up afterwards, for `status`, `exec` and `kubectl`.
     #[arg(long)]
     pub(crate) keep: bool,
+    /// When it does not pass, leave the mesh up and open a shell there.
+    #[arg(long, short = 'p')]
+    pub(crate) pause_on_fail: bool,
+    /// Exit with 0 instead of 1 when an expectation failed.
+    #[arg(long)]
+    pub(crate) exit_zero_on_failure: bool,
+    /// Also write the JUnit report to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit_file: Option<PathBuf>,
     /// Folder below which the run's reports get their own folder.
-    #[arg(long, value_name = "DIR", default_value = "reports/runs")]
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
     pub(crate) reports: PathBuf,
     /// Also print object changes, faults and map changes as they happen.
     #[arg(long)]
     pub(crate) events: bool,
-    /// The mesh agent to test instead of the one next to this program.
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConformanceArgs {
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+    /// Only cases of these profiles.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) profile: Vec<String>,
+    /// Only these cases.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Run each case so many times; it is conformant when all of them pass.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) repeat: u32,
+    /// How many cases run at the same time, each on a mesh of its own.
+    #[arg(long, short, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+    /// Only every n-th case, beginning with the i-th, for machines that share the work.
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<(usize, usize)>,
+    /// File with IDs of cases whose failure does not count, one a line; `#` begins a comment.
     #[arg(long, value_name = "FILE")]
-    pub(crate) agent: Option<PathBuf>,
-    /// More environment for the agents under test; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
-    pub(crate) agent_env: Vec<(String, String)>,
+    pub(crate) quarantine: Option<PathBuf>,
+    /// Every random choice comes from it; one is drawn and printed when it is not given.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Folder with the cases.
+    #[arg(long, value_name = "DIR", default_value = "scenarios/conformance")]
+    pub(crate) cases: PathBuf,
+    /// Folder for the conformance report.
+    #[arg(long, value_name = "DIR", default_value = "reports/conformance")]
+    pub(crate) output: PathBuf,
+    /// Folder below which the runs of the cases get their own folders.
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(crate) reports: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MutantsArgs {
+    /// Only these defects.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Which cases must notice which defect.
+    #[arg(long, value_name = "FILE", default_value = "scenarios/conformance/mutants.txt")]
+    pub(crate) table: PathBuf,
+    /// How many run at the same time.
+    #[arg(long, short, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+    /// Folder with the program `mesh-agent-planted`; next to this program when it is not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) agent_bin_dir: Option<PathBuf>,
+    /// Folder with the cases.
+    #[arg(long, value_name = "DIR", default_value = "scenarios/conformance")]
+    pub(crate) cases: PathBuf,
+    /// File for the table.
+    #[arg(long, value_name = "FILE", default_value = "reports/mutants.md")]
+    pub(crate) output: PathBuf,
+    /// Folder below which the runs get their own folders.
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(crate) reports: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// The process, or the start of its name.
+    pub(crate) process: Option<String>,
+    /// The run, when there are several.
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+}
+
+/// `2/5`: the second of five parts.
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    match parts {
+        Some((part, of)) if part >= 1 && part <= of => Ok((part, of)),
+        _ => Err("expected I/N with 1 <= I <= N".to_owned()),
+    }
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -87,6 +231,8 @@ pub(crate) struct UpArgs {
     /// Topology file, or the name of one in `fixtures/topologies/`.
     #[arg(default_value = "two-clusters")]
     pub(crate) topology: String,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
 }
 
 #[derive(Args, Debug)]
@@ -127,15 +273,92 @@ pub(crate) struct KubeconfigArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ReportArgs {
-    /// Folder of the run, such as `reports/runs/20261122-101530-failover-k3f7x2`.
+    /// Runs: folders such as `reports/runs/20261122-101530-failover-k3f7x2`, or their IDs.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+    /// Print this report to stdout and write nothing: yaml, normalised, junit, markdown, github, terminal, html, maps.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// One run: its folder or its ID.
+    #[arg(value_name = "RUN")]
+    pub(crate) left: String,
+    /// The other run.
+    #[arg(value_name = "RUN")]
+    pub(crate) right: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffAgentsArgs {
+    /// Scenario file, or the name of one in `scenarios/` or `scenarios/conformance/`.
+    pub(crate) scenario: String,
+    /// Descriptions of agents: files of `kind: Agent`, or names of those in `fixtures/agents/`; at least two.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', required = true)]
+    pub(crate) agents: Vec<String>,
+    /// Folder with the agents' programs; otherwise they are looked for next to this program and in `PATH`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) agent_bin_dir: Option<PathBuf>,
+    /// Every random choice comes from it; one is drawn and printed when it is not given.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Also write the comparison to this file; `.md` and `.yaml` say how.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Folder below which the runs get their own folders.
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(crate) reports: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The run: its folder or its ID.
+    pub(crate) run: String,
+    /// More flags for it, such as `--keep`.
+    #[arg(last = true)]
+    pub(crate) more: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Folder for the pages, one a command.
+    #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct LintArgs {
-    /// Scenario or topology files, or names of scenarios.
+    /// Files of scenarios, steps, topologies or agents, folders, or names of scenarios.
     #[arg(required = true)]
     pub(crate) files: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SchemaArgs {
+    /// The kind of file.
+    #[arg(default_value = "scenario")]
+    pub(crate) kind: SchemaKind,
+}
+
+/// Kinds of files that have a schema.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SchemaKind {
+    /// `kind: Scenario`.
+    Scenario,
+    /// `kind: Steps`, which scenarios include.
+    Steps,
+    /// `kind: Topology`.
+    Topology,
+    /// `kind: Agent`.
+    Agent,
 }
 
 #[derive(Args, Debug)]
@@ -177,4 +400,47 @@ pub(crate) struct ApiserverArgs {
     /// File with the bearer token.
     #[arg(long)]
     pub(crate) token_file: PathBuf,
+    /// Folder that the cluster is kept in over restarts; without it nothing outlives the process.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Unix socket on which misbehaviour is ordered.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) admin_socket: Option<PathBuf>,
+    /// How long a node may go without renewing its lease before it counts as unreachable.
+    #[arg(long, value_name = "DURATION", default_value = "40s")]
+    pub(crate) node_monitor_grace_period: humantime::Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WanArgs {
+    /// File with clusters and links.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Control socket to make.
+    #[arg(long)]
+    pub(crate) socket: PathBuf,
+    /// Where all random decisions come from.
+    #[arg(long)]
+    pub(crate) seed: u64,
+}
+
+impl AgentArgs {
+    /// The arguments as they were given, for a command that does the same again.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut push = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+        if let Some(agent) = &self.agent {
+            push("--agent", agent.clone());
+        }
+        for (cluster, agent) in &self.agent_in {
+            push("--agent-in", format!("{cluster}={agent}"));
+        }
+        if let Some(folder) = &self.agent_bin_dir {
+            push("--agent-bin-dir", folder.display().to_string());
+        }
+        for (name, value) in &self.agent_env {
+            push("--agent-env", format!("{name}={value}"));
+        }
+        words
+    }
 }

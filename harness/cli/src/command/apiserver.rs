@@ -16,6 +16,9 @@ pub(super) fn run(args: ApiserverArgs) -> anyhow::Result<Exit> {
         tls_key: args.tls_key,
         client_ca: args.client_ca,
         token_file: args.token_file,
+        data_dir: args.data_dir,
+        admin_socket: args.admin_socket,
+        node_monitor_grace_period: args.node_monitor_grace_period.into(),
         seed: None,
         limits: Limits::default(),
     };

@@ -3,19 +3,23 @@
 use std::fmt::Write;
 
 use anyhow::anyhow;
-use meshbed_driver::Programs;
-use meshbed_engine::bench::{BenchOptions, Measured, bench};
-use meshbed_scenario::Scenario;
+use meshbed_engine::{
+    Scenario,
+    bench::{BenchOptions, Measured, bench},
+};
 
-use super::{find, run};
-use crate::{args::BenchArgs, exit::Exit, interrupt, printer};
+use super::{find, runner::UnderTest};
+use crate::{
+    args::{AgentArgs, BenchArgs},
+    exit::Exit,
+    interrupt, printer,
+};
 
 /// Scenario whose first step deploys what the mesh-up time is measured with.
 const SCENARIO: &str = "failover";
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
-    let programs = Programs::next_to(&std::env::current_exe()?);
-    run::require(&programs)?;
+    let programs = UnderTest::of(&AgentArgs::default())?.programs;
     let scenario = Scenario::load(find::file(SCENARIO, "scenarios")?)?;
     let options = BenchOptions { programs, scenario, meshes: args.meshes, repeat: args.repeat };
     let rows = super::runtime()?.block_on(async {

@@ -7,6 +7,23 @@ use meshbed_node::PodState;
 
 use crate::exit::usage;
 
+/// A scenario by its file or its name: in `scenarios/`, or a case of the conformance suite, of which the ID is enough.
+pub(super) fn scenario(given: &str) -> anyhow::Result<PathBuf> {
+    let case = |folder: &Path| {
+        let wanted = given.to_lowercase();
+        let names = names_in(folder);
+        let name = names.into_iter().find(|name| *name == wanted || name.starts_with(&format!("{wanted}-")))?;
+        Some(folder.join(format!("{name}.yaml")))
+    };
+    match file(given, "scenarios") {
+        Ok(found) => Ok(found),
+        Err(error) => case(Path::new(CASES)).ok_or(error),
+    }
+}
+
+/// Folder of the conformance suite.
+pub(super) const CASES: &str = "scenarios/conformance";
+
 /// A file as given, or the file of that name in `folder`, here or in a folder above.
 pub(super) fn file(given: &str, folder: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(given);
@@ -36,7 +53,8 @@ pub(super) fn file(given: &str, folder: &str) -> anyhow::Result<PathBuf> {
 /// Folders above the working directory that are looked at.
 const ABOVE_MAX: usize = 8;
 
-fn names_in(folder: &Path) -> Vec<String> {
+/// Names of the YAML files in a folder, sorted.
+pub(super) fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .map(|entry| entry.path())

@@ -2,16 +2,29 @@
 
 mod apiserver;
 mod bench;
+mod completions;
+mod conformance;
+mod diff;
+mod diff_agents;
+mod doctor;
 mod down;
 mod exec;
 mod find;
 mod kubeconfig;
 mod kubelet;
 mod lint;
+mod list;
+mod logs;
+mod man;
+mod mutants;
+mod replay;
 mod report;
 mod run;
+mod runner;
+mod schema;
 mod status;
 mod up;
+mod wan;
 
 use crate::{
     args::{Cli, Command},
@@ -25,17 +38,29 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         anyhow::bail!("another TLS provider was installed before ours");
     }
     match cli.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::List => list::run(),
+        Command::Doctor => doctor::run(),
+        Command::Logs(args) => logs::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::DiffAgents(args) => diff_agents::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Apiserver(args) => apiserver::run(args),
         Command::Kubelet(options) => kubelet::run(options),
+        Command::Wan(args) => wan::run(args),
     }
 }
 

@@ -1,19 +1,21 @@
 //! `meshbed up`.
 
-use meshbed_driver::{Programs, RunId, UpOptions};
+use meshbed_driver::RunId;
 use meshbed_scenario::Topology;
 
-use super::{find, run};
+use super::{
+    find,
+    runner::{UnderTest, random_seed},
+};
 use crate::{args::UpArgs, exit::Exit, interrupt, printer};
 
 pub(super) fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     let topology = Topology::load(find::file(&args.topology, "fixtures/topologies")?)?;
-    let programs = Programs::next_to(&std::env::current_exe()?);
-    run::require(&programs)?;
+    let under_test = UnderTest::of(&args.agent)?;
     let id = RunId::random()?;
     super::runtime()?.block_on(async {
         let interrupted = interrupt::token(id.to_string())?;
-        let options = UpOptions::new(id.clone(), programs);
+        let options = under_test.up_options(id.clone(), random_seed());
         let progress = |what: &str| printer::talk(&format!("{what} ready"));
         let mesh = tokio::select! {
             biased;
