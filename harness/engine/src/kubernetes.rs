@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hyper::header::{HeaderValue, USER_AGENT};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Node, Pod, Service},
@@ -19,6 +20,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use mesh_types::{ClusterName, ServiceKey};
+use meshbed_apiserver::admin::EXEMPT;
 use meshbed_scenario::DeploymentKey;
 use serde_json::{Value, json};
 
@@ -84,9 +86,11 @@ impl Cluster {
             source,
         };
         let file = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.into()))?;
-        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
             .await
             .map_err(|error| failed(error.into()))?;
+        // By it the API server knows whom its misbehaviour spares.
+        config.headers.push((USER_AGENT, HeaderValue::from_static(EXEMPT)));
         let client = Client::try_from(config).map_err(|error| failed(error.into()))?;
         Ok(Self { name, client })
     }

@@ -1,6 +1,6 @@
 //! The engine's own watches of every cluster's Kubernetes API.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::{
@@ -11,7 +11,10 @@ use k8s_openapi::api::{
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject},
-    runtime::watcher::{self, Event},
+    runtime::{
+        utils::Backoff,
+        watcher::{self, Event},
+    },
 };
 use mesh_types::ClusterName;
 use serde_json::Value;
@@ -72,9 +75,28 @@ pub(crate) fn watch(cluster: &Cluster, tasks: &mut JoinSet<()>, to: &mpsc::Sende
     }
 }
 
+/// Time between two attempts to watch an API that is gone. Agents come back within tens of milliseconds, and we must not
+/// know less than they: the oracle waits for what is told by its observation lag at most.
+const RETRY_EVERY: Duration = Duration::from_millis(25);
+
+/// The same wait again and again. We have one machine's APIs to ourselves: nobody is overwhelmed by it.
+struct Every;
+
+impl Iterator for Every {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(RETRY_EVERY)
+    }
+}
+
+impl Backoff for Every {
+    fn reset(&mut self) {}
+}
+
 async fn watch_kind(cluster: Cluster, kind: Kind, to: mpsc::Sender<Seen>) {
     let api: Api<DynamicObject> = Api::all_with(cluster.client(), &kind.resource());
-    let stream = kube::runtime::WatchStreamExt::default_backoff(watcher::watcher(api, watcher::Config::default()));
+    let stream = kube::runtime::WatchStreamExt::backoff(watcher::watcher(api, watcher::Config::default()), Every);
     pin_mut!(stream);
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut listing: BTreeSet<String> = BTreeSet::new();

@@ -3,13 +3,13 @@
 //! Effect: no packet passes in either direction, and everybody inside goes on. Witness: the kernel says that the link is
 //! down. Heal: it comes up again, with the routes that it had.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use meshbed_oracle::{Cut, Place};
 use meshbed_scenario::{ClusterName, NodeRef, record};
 
-use super::{Fault, FaultError, Injected, Injection, cuts, words::Words};
+use super::{Fault, FaultError, Injected, Injection, cuts, reach, words::Words};
 use crate::world::Strike;
 
 record! {
@@ -44,7 +44,12 @@ impl Fault for LinkDown {
             let (control, this) = (injection.control.clone(), self.clone());
             let witness = this.set(&control, false).await?;
             injection.witnessed(id, witness);
-            let healing = async move { this.set(&control, true).await };
+            let healing = async move {
+                let witness = this.set(&control, true).await?;
+                // A carrier is not enough: bridges and neighbours take their time, and until then packets are lost.
+                let took = this.reached(&control).await?;
+                Ok(format!("{witness}; packets arrived after {took:.1?}"))
+            };
             Ok(vec![Injected { id, healing: healing.boxed() }])
         }
         .boxed()
@@ -80,6 +85,25 @@ impl LinkDown {
             }
         }
         strike
+    }
+
+    /// Waits until packets get through again: to the cluster from every other one, to the node from its control plane.
+    async fn reached(&self, control: &meshbed_driver::Control) -> Result<Duration, FaultError> {
+        let state = control.state();
+        let mut ways = Vec::new();
+        if let Some(whole) = self.cluster.as_ref().and_then(|cluster| state.cluster(cluster.as_str())) {
+            let others = state.clusters.iter().filter(|other| other.name != whole.name);
+            // To nodes: the bridge itself hears packets through a port that forwards none yet.
+            ways.extend(others.flat_map(|other| whole.nodes.iter().map(|node| (other.netns.clone(), node.ip))));
+        }
+        if let Some((cluster, node)) = self.node.as_ref().and_then(|node| state.find_node(&node.node)) {
+            ways.push((cluster.netns.clone(), node.ip));
+        }
+        let mut longest = Duration::ZERO;
+        for (from, to) in ways {
+            longest = longest.max(reach::reached(from, to).await?);
+        }
+        Ok(longest)
     }
 
     async fn set(&self, control: &meshbed_driver::Control, up: bool) -> Result<String, FaultError> {

@@ -35,6 +35,7 @@ mod pod_drain;
 mod pod_hang;
 mod pod_kill;
 mod process;
+mod reach;
 mod wan;
 mod words;
 

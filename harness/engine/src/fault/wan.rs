@@ -39,21 +39,17 @@ pub(super) async fn change(
 ) -> Result<Vec<Injected>, FaultError> {
     let failed = |what: &str| FaultError::failed(what.to_owned());
     let state = injection.control.state();
-    let mut client =
+    let client =
         Client::connect(&meshbed_wan::socket_path(&state.run_dir)).await.map_err(failed("reach the WAN router"))?;
-    let before = client.get().await.map_err(failed("ask the WAN router"))?;
     let id = injection.strike(strike);
     let mut witnesses = Vec::new();
     let mut old = Vec::new();
     for (from, to) in directions {
-        let known = before.iter().find(|one| one.from == from && one.to == to);
-        let Some(known) = known else {
-            return Err(FaultError::NoTarget { what: format!("there is no link from {from} to {to}") });
-        };
-        old.push((from.clone(), to.clone(), known.conditions.clone()));
+        let before = client.direction(&from, &to).await.map_err(failed("ask the WAN router"))?;
+        old.push((from.clone(), to.clone(), before.conditions));
         client.set(&from, &to, conditions).await.map_err(failed("set the conditions of a link"))?;
         let way = Way::of(injection, &from, &to)?;
-        witnesses.push(witness(&mut client, way, conditions.clone()).await?);
+        witnesses.push(witness(&client, way, conditions.clone()).await?);
     }
     injection.witnessed(id, witnesses.join("; "));
     let healing = async move {
@@ -91,7 +87,7 @@ fn address(topology: &Topology, cluster: &ClusterName) -> Option<Ipv4Addr> {
 }
 
 /// Waits for something that could not have been without the conditions.
-async fn witness(client: &mut Client, way: Way, conditions: LinkConditions) -> Result<String, FaultError> {
+async fn witness(client: &Client, way: Way, conditions: LinkConditions) -> Result<String, FaultError> {
     let name = format!("{} -> {}", way.from, way.to);
     if conditions.down {
         return counted(client, way, 0, |counters| counters.dropped.down, "packets did not arrive").await;
@@ -116,7 +112,7 @@ async fn witness(client: &mut Client, way: Way, conditions: LinkConditions) -> R
 
 /// Sends packets until a counter has grown.
 async fn counted(
-    client: &mut Client,
+    client: &Client,
     way: Way,
     size: usize,
     counter: impl Fn(&Counters) -> u64,
@@ -136,10 +132,9 @@ async fn counted(
     Err(FaultError::NoWitness { what: format!("{name}: no {words}, of {sent}") })
 }
 
-async fn read(client: &mut Client, way: &Way, counter: impl Fn(&Counters) -> u64) -> Result<u64, FaultError> {
-    let directions = client.get().await.map_err(FaultError::failed("ask the WAN router"))?;
-    let found = directions.iter().find(|one| one.from == way.from && one.to == way.to);
-    Ok(found.map_or(0, |found| counter(&found.counters)))
+async fn read(client: &Client, way: &Way, counter: impl Fn(&Counters) -> u64) -> Result<u64, FaultError> {
+    let direction = client.direction(&way.from, &way.to).await.map_err(FaultError::failed("ask the WAN router"))?;
+    Ok(counter(&direction.counters))
 }
 
 /// Sends a burst of datagrams that forbid fragmentation; `size` is that of the whole packet. Returns how many.
