@@ -295,6 +295,9 @@ pub struct MapFrontend {
     pub active: Vec<String>,
     /// Addresses in slots beyond `count`.
     pub inactive: Vec<String>,
+    /// Time-out of session affinity in seconds; `None` when clients are not kept with their backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity_s: Option<u32>,
 }
 
 /// How a step ended.

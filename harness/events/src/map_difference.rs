@@ -42,6 +42,8 @@ pub enum DifferenceKind {
     WrongSide,
     /// A backend has more than one slot.
     Duplicate,
+    /// A frontend keeps clients with their backends and should not, not when it should, or not as long as it should.
+    Affinity,
     /// The maps contradict themselves, whatever the services are.
     Structure,
 }

@@ -95,11 +95,13 @@ struct Slots {
     repeated: BTreeSet<BackendAddress>,
     /// Texts that are no address of a backend.
     unreadable: BTreeSet<String>,
+    /// Time-out of session affinity, seconds.
+    affinity_s: Option<u32>,
 }
 
 impl Slots {
     fn read(found: &MapFrontend) -> Self {
-        let mut slots = Self::default();
+        let mut slots = Self { affinity_s: found.affinity_s, ..Self::default() };
         for text in &found.active {
             slots.put(text, |slots| &mut slots.active);
         }
@@ -158,6 +160,8 @@ enum Wrong {
     OtherSide(BackendAddress, Side),
     Repeated(BackendAddress),
     Unreadable(String),
+    /// What is there, and what should be.
+    Affinity(Option<u32>, Option<u32>),
 }
 
 #[derive(Clone, Copy)]
@@ -184,6 +188,9 @@ fn against_one(truth: &FrontendTruth, found: &Slots) -> Vec<Wrong> {
         }
     }
     wrong.extend(not_there(truth, found));
+    if found.affinity_s != truth.affinity_s {
+        wrong.push(Wrong::Affinity(found.affinity_s, truth.affinity_s));
+    }
     wrong
 }
 
@@ -243,6 +250,11 @@ impl Wrong {
             }
             Self::Repeated(backend) => {
                 (DifferenceKind::Duplicate, backend, format!("backend {} is there more than once", named(backend)))
+            }
+            Self::Affinity(found, right) => {
+                let words = |seconds: Option<u32>| seconds.map_or("off".to_owned(), |seconds| format!("{seconds} s"));
+                let what = format!("session affinity is {} and should be {}", words(found), words(right));
+                return place.difference(DifferenceKind::Affinity, None, &what);
             }
             Self::Unreadable(text) => {
                 let what = format!("`{text}` is no address of a backend");

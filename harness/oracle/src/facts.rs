@@ -25,6 +25,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) global: bool,
     pub(crate) shared: bool,
     pub(crate) affinity: Affinity,
+    /// Time-out of session affinity in seconds.
+    pub(crate) session_affinity: Option<u32>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) selector: BTreeMap<String, String>,
 }
@@ -104,6 +106,7 @@ impl ServiceFacts {
             global,
             shared: global && shared,
             affinity: if global { affinity } else { Affinity::None },
+            session_affinity: session_affinity(service),
             labels: texts(service.pointer("/metadata/labels")),
             selector: texts(service.pointer("/spec/selector")),
         })
@@ -158,6 +161,14 @@ fn annotation<'a>(object: &'a Value, names: [&str; 2]) -> Option<&'a str> {
 
 fn is_true(text: &str) -> bool {
     text.to_lowercase() == "true"
+}
+
+/// Time-out of session affinity in seconds, when there is any. Three hours when the Service does not say.
+fn session_affinity(service: &Value) -> Option<u32> {
+    const DEFAULT: u32 = 10_800;
+    let by_client = service.pointer("/spec/sessionAffinity").and_then(Value::as_str) == Some("ClientIP");
+    let seconds = service.pointer("/spec/sessionAffinityConfig/clientIP/timeoutSeconds").and_then(Value::as_u64);
+    by_client.then(|| seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(DEFAULT))
 }
 
 /// The IPv4 cluster IP: the one of `clusterIPs` when there are several families.

@@ -68,6 +68,8 @@ pub struct FrontendTruth {
     /// May be in slots beyond `count`, or in none: terminating and no longer serving. Cilium keeps them until they are
     /// deleted, so that established connections find them; no new connection ever goes there.
     pub tolerated: BTreeSet<BackendAddress>,
+    /// Time-out of session affinity in seconds: clients stay with their backend that long. `None`: they do not.
+    pub affinity_s: Option<u32>,
     /// The cluster of each of them, for messages.
     pub clusters: BTreeMap<BackendAddress, ClusterName>,
     /// The active ones with their clusters, and the node of each when that is known.
@@ -75,12 +77,13 @@ pub struct FrontendTruth {
 }
 
 impl FrontendTruth {
-    fn new(service: ServiceKey, selection: &Selection) -> Self {
+    fn new(service: ServiceKey, selection: &Selection, affinity_s: Option<u32>) -> Self {
         let addresses = |side: &BTreeSet<AllowedBackend>| side.iter().map(|backend| backend.address).collect();
         let all = selection.active.iter().chain(&selection.inactive).chain(&selection.tolerated);
         let allowed = selection.active.iter().map(|backend| (backend.clone(), selection.nodes.get(backend).cloned()));
         Self {
             service,
+            affinity_s,
             active: addresses(&selection.active),
             inactive: addresses(&selection.inactive),
             tolerated: addresses(&selection.tolerated),
@@ -197,10 +200,11 @@ pub(crate) fn choices(
     let (Worlds::All(views) | Worlds::Sampled(views)) = worlds;
     let mut found: BTreeMap<FrontendAddress, (usize, Vec<FrontendTruth>)> = BTreeMap::new();
     for view in views {
+        let affinity_s = view.get(cluster).and_then(|view| view.service.as_ref()?.session_affinity);
         for (address, selection) in frontends(view, cluster) {
             let (count, truths) = found.entry(address).or_default();
             *count += 1;
-            let truth = FrontendTruth::new(key.clone(), &selection);
+            let truth = FrontendTruth::new(key.clone(), &selection, affinity_s);
             if !truths.contains(&truth) {
                 truths.push(truth);
             }

@@ -76,6 +76,7 @@ pub(crate) fn difference_text(kind: DifferenceKind) -> &'static str {
         DifferenceKind::ForeignBackend => "foreign backend",
         DifferenceKind::WrongSide => "wrong side",
         DifferenceKind::Duplicate => "duplicate",
+        DifferenceKind::Affinity => "session affinity",
         DifferenceKind::Structure => "structure",
     }
 }

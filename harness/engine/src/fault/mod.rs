@@ -23,6 +23,7 @@ mod etcd_reset;
 mod etcd_stop;
 mod exporter_kill;
 mod injection;
+mod kvstore_tampered;
 mod lease_loss;
 mod link;
 mod link_down;
@@ -137,4 +138,5 @@ pub(crate) static FAULTS: &[Element<AnyFault>] = &[
     element!("configRemoved", config_removed::ConfigRemoved),
     element!("configCorrupted", config_corrupted::ConfigCorrupted),
     element!("mapTampered", map_tampered::MapTampered),
+    element!("kvstoreTampered", kvstore_tampered::KvstoreTampered),
 ];

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_abi::{BackendKey, BackendValue, ReverseNatKey, ReverseNatValue, ServiceKey, ServiceValue, state};
+use mesh_abi::{
+    BackendKey, BackendValue, ReverseNatKey, ReverseNatValue, ServiceFlags, ServiceKey, ServiceValue, state,
+};
 use meshbed_events::{MapFrontend, MapState};
 
 /// How a slot that leads nowhere is shown: it would make connections fail, so it must not be left out.
@@ -29,8 +31,11 @@ impl Entries {
             let address = address.to_string();
             let last = master.count.saturating_add(master.qcount);
             let slots = |from: u16, to: u16| self.slots(key, from..=to);
-            let frontend =
-                MapFrontend { active: slots(1, master.count), inactive: slots(master.count.saturating_add(1), last) };
+            let frontend = MapFrontend {
+                active: slots(1, master.count),
+                inactive: slots(master.count.saturating_add(1), last),
+                affinity_s: master.flags.has(ServiceFlags::SESSION_AFFINITY).then(|| master.affinity_timeout()),
+            };
             for hole in frontend.active.iter().chain(&frontend.inactive).filter(|backend| backend.ends_with(HOLE)) {
                 defects.insert(format!("frontend {address}: {hole}"));
             }
@@ -44,6 +49,7 @@ impl Entries {
             state.frontends.insert(address, frontend);
         }
         defects.extend(self.orphans(&used));
+        defects.extend(self.wildcards());
         state.defects = defects.into_iter().collect();
         state
     }
@@ -88,6 +94,15 @@ impl Entries {
                 other.then(|| format!("reverse NAT entry {number} has another address, {ip}:{}", port.get()))
             }
         }
+    }
+
+    /// Wildcard entries of addresses that no frontend has any more: their other ports would be dropped for ever.
+    fn wildcards(&self) -> Vec<String> {
+        let has_frontend = |wildcard: &ServiceKey| {
+            self.services.keys().any(|key| key.address == wildcard.address && !key.is_wildcard())
+        };
+        let left = self.services.keys().filter(|key| key.is_wildcard() && !has_frontend(key));
+        left.map(|key| format!("the wildcard entry of {} has no frontend", key.ip())).collect()
     }
 
     /// Selectable backends that no slot leads to.

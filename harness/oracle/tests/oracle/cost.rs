@@ -55,7 +55,11 @@ fn right(truth: &MapTruth) -> MapState {
         let texts = |side: &std::collections::BTreeSet<mesh_types::BackendAddress>| {
             side.iter().map(ToString::to_string).collect()
         };
-        let frontend = MapFrontend { active: texts(&truths[0].active), inactive: texts(&truths[0].inactive) };
+        let frontend = MapFrontend {
+            active: texts(&truths[0].active),
+            inactive: texts(&truths[0].inactive),
+            ..MapFrontend::default()
+        };
         (address.to_string(), frontend)
     });
     MapState { frontends: frontends.collect(), ..MapState::default() }

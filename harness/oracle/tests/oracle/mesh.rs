@@ -101,7 +101,10 @@ pub(crate) fn truth(oracle: &Oracle, name: &str) -> BTreeMap<FrontendAddress, Fr
 pub(crate) fn maps(frontends: &[(&str, &[&str], &[&str])]) -> MapState {
     let texts = |side: &[&str]| side.iter().map(ToString::to_string).collect();
     let frontend = |(address, active, inactive): &(&str, &[&str], &[&str])| {
-        ((*address).to_owned(), MapFrontend { active: texts(active), inactive: texts(inactive) })
+        (
+            (*address).to_owned(),
+            MapFrontend { active: texts(active), inactive: texts(inactive), ..MapFrontend::default() },
+        )
     };
     MapState { frontends: frontends.iter().map(frontend).collect(), ..MapState::default() }
 }

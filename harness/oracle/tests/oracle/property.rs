@@ -369,7 +369,10 @@ fn differences_agree(truth: &MapTruth, expected: &Possibilities) -> TestCaseResu
         let others = others.map(|(address, (_, _, sides))| (address, sides.first().expect("seen in a world").clone()));
         let all = others.chain([(of, sides.clone())]);
         let all = all.map(|(address, [active, inactive, _])| {
-            (address.to_string(), MapFrontend { active: texts(&active), inactive: texts(&inactive) })
+            (
+                address.to_string(),
+                MapFrontend { active: texts(&active), inactive: texts(&inactive), ..MapFrontend::default() },
+            )
         });
         MapState { frontends: all.collect(), ..MapState::default() }
     };

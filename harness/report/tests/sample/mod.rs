@@ -161,7 +161,7 @@ impl Sample {
         for home in self.reach[cluster].iter().filter(|home| self.alive[**home]) {
             active.extend((1..=2).map(|node| format!("10.{}.{node}.2:80/TCP", home + 1)));
         }
-        let frontend = MapFrontend { active, inactive: Vec::new() };
+        let frontend = MapFrontend { active, ..MapFrontend::default() };
         let frontends = BTreeMap::from([(format!("{}:80/TCP", service_ip(CLUSTERS[cluster])), frontend)]);
         MapState { frontends, defects: Vec::new() }
     }
