@@ -41,7 +41,7 @@ e2e SCENARIO *ARGS: _build-tools _run-tools
     @cargo build --quiet --bins
     @{{sudo}} target/debug/meshbed run "$@"
 
-# Measure: mesh-up time and propagation of a removed endpoint, beside etcd's own put-to-watch.
+# Measure, e.g. `just bench` (mesh-up time and propagation), `just bench up` or `just bench failover --repeat 50`.
 bench *ARGS: _build-tools _run-tools
     @cargo build --quiet --release --bins
     @{{sudo}} target/release/meshbed bench "$@"
