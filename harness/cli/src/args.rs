@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Man(ManArgs),
     /// Measure: mesh-up time, propagation, failover, growth with the size of the mesh.
     Bench(BenchArgs),
+    /// Try every cell of the truth table of global services on a real mesh, and write what was found as a table.
+    TruthTable(TruthTableArgs),
     /// The embedded Kubernetes API server of one cluster; meshes start it themselves.
     #[command(hide = true)]
     Apiserver(ApiserverArgs),
@@ -359,6 +361,16 @@ pub(crate) enum SchemaKind {
     Topology,
     /// `kind: Agent`.
     Agent,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TruthTableArgs {
+    /// Only rows whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// File for the table.
+    #[arg(long, value_name = "FILE", default_value = "reports/truth-table-run.md")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Args, Debug)]
