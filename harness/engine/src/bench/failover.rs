@@ -136,5 +136,5 @@ fn why(recorder: &Recorder) -> String {
 fn since(began: Micros, record: &RunRecord) -> RunRecord {
     let mut events = record.events.clone();
     events.retain(|stamped| stamped.at >= began);
-    RunRecord { events, ..record.clone() }
+    RunRecord { events }
 }
