@@ -9,6 +9,7 @@ export PATH := env("CARGO_HOME", env("HOME") / ".cargo") / "bin:" + env("PATH") 
 bpf_linker_version := "0.10.3"
 nextest_version := "0.9.143"
 deny_version := "0.20.2"
+fuzz_version := "0.13.1"
 toolchain := `sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml`
 
 # Show the recipes.
@@ -41,10 +42,22 @@ e2e SCENARIO *ARGS: _build-tools _run-tools
     @cargo build --quiet --bins
     @{{sudo}} target/debug/meshbed run "$@"
 
-# Measure: mesh-up time and propagation of a removed endpoint, beside etcd's own put-to-watch.
+# Measure, e.g. `just bench` (mesh-up time and propagation), `just bench up` or `just bench failover --repeat 50`.
 bench *ARGS: _build-tools _run-tools
     @cargo build --quiet --release --bins
     @{{sudo}} target/release/meshbed bench "$@"
+
+# Fuzz the readers of scenarios, topologies and descriptions of agents, each for so many seconds.
+fuzz SECONDS="120": _build-tools _fuzz-tools
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cd harness/scenario
+    for target in scenario topology agent; do
+        # What is found goes to the first folder; the second is in git and only read.
+        mkdir -p "fuzz/found/$target"
+        RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
+            -max_total_time={{SECONDS}} -timeout=10 -max_len=16384 -print_final_stats=1
+    done
 
 # Formatting, clippy, and what cargo-deny holds.
 lint: _build-tools _lint-tools
@@ -107,6 +120,12 @@ _run-tools:
     command -v ip >/dev/null || missing+=(iproute2)
     if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then echo "just: running a mesh needs root and sudo is missing" >&2; exit 3; fi
     if [ "${#missing[@]}" -gt 0 ]; then just _apt "${missing[@]}"; fi
+
+[private]
+_fuzz-tools:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version '={{fuzz_version}}' --locked --quiet
 
 [private]
 _lint-tools:

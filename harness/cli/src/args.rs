@@ -66,8 +66,10 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Write the man pages.
     Man(ManArgs),
-    /// Measure: mesh-up time and propagation of a removed endpoint, beside etcd's own put-to-watch.
+    /// Measure: mesh-up time, propagation, failover, growth with the size of the mesh.
     Bench(BenchArgs),
+    /// Try every cell of the truth table of global services on a real mesh, and write what was found as a table.
+    TruthTable(TruthTableArgs),
     /// The embedded Kubernetes API server of one cluster; meshes start it themselves.
     #[command(hide = true)]
     Apiserver(ApiserverArgs),
@@ -362,13 +364,58 @@ pub(crate) enum SchemaKind {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct TruthTableArgs {
+    /// Only rows whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// File for the table.
+    #[arg(long, value_name = "FILE", default_value = "reports/truth-table-run.md")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<Bench>,
+    #[command(flatten)]
+    pub(crate) propagation: PropagationArgs,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Mesh-up time and propagation of a removed endpoint; the same as without a subcommand.
+    Propagation(PropagationArgs),
+    /// How time and memory of bringing a mesh up grow with its size.
+    Up(BenchUpArgs),
+    /// How soon a killed backend is noticed and replaced, and what is lost, over many kills.
+    Failover(BenchFailoverArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PropagationArgs {
     /// How often an endpoint is removed and put back.
     #[arg(long, default_value_t = 300)]
     pub(crate) repeat: u32,
     /// How many meshes are brought up for the mesh-up time.
     #[arg(long, default_value_t = 3)]
     pub(crate) meshes: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchUpArgs {
+    /// Numbers of clusters, of two nodes each.
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', default_values_t = [2, 4, 8, 16],
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(meshbed_engine::bench::CLUSTERS_MAX)))]
+    pub(crate) clusters: Vec<u32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchFailoverArgs {
+    /// How often a backend is killed.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) repeat: u32,
 }
 
 #[derive(Args, Debug)]

@@ -44,6 +44,7 @@ mod teardown;
 #[cfg(test)]
 mod testing;
 mod up;
+mod wal;
 
 pub use command::{command_in_netns, command_in_node};
 pub use control::{

@@ -27,6 +27,7 @@ use crate::{
     site::{self, Site},
     state::{ClusterState, NodeState, RunState},
     teardown::Ownership,
+    wal,
 };
 
 /// Name of the bridge that is a cluster's segment.
@@ -218,7 +219,14 @@ impl<'up> Builder<'up> {
         api_is_up: &watch::Sender<bool>,
     ) -> Result<(), UpErrorKind> {
         let programming = Programming { run: self.run, options: self.options };
-        let etcd = self.run(programming.etcd(part.state));
+        let etcd = async {
+            self.run(programming.etcd(part.state)).await?;
+            let data = part.state.etcd_data_dir.clone();
+            match spawn_blocking(move || wal::release_reserved(&data)).await {
+                Ok(released) => Ok(released?),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        };
         if self.extent == Extent::NetworkAndEtcd {
             return etcd.await;
         }

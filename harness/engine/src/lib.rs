@@ -23,6 +23,7 @@ mod settle;
 mod stage;
 mod steps;
 mod stopwatch;
+pub mod truth_table;
 mod watch;
 mod world;
 

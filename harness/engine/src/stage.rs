@@ -273,18 +273,27 @@ impl Stage {
         wait_max: Duration,
         missing: impl Fn(&World) -> Vec<String>,
     ) -> Result<(), StepError> {
-        let mut changes = lock(&self.world).changes();
-        let deadline = Instant::now() + wait_max;
-        loop {
-            changes.mark_unchanged();
-            let reasons = missing(&lock(&self.world));
-            if reasons.is_empty() {
-                return Ok(());
-            }
-            // The sender lives in the world, which we hold: only the deadline can end the wait otherwise.
-            if timeout_at(deadline, changes.changed()).await.is_err() {
-                return Err(StepError::Unsettled { waited: wait_max, reasons });
-            }
+        wait_until(&self.world, wait_max, missing).await
+    }
+}
+
+/// Waits until `missing` is empty.
+pub(crate) async fn wait_until(
+    world: &Arc<Mutex<World>>,
+    wait_max: Duration,
+    missing: impl Fn(&World) -> Vec<String>,
+) -> Result<(), StepError> {
+    let mut changes = lock(world).changes();
+    let deadline = Instant::now() + wait_max;
+    loop {
+        changes.mark_unchanged();
+        let reasons = missing(&lock(world));
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        // The sender lives in the world, which we hold: only the deadline can end the wait otherwise.
+        if timeout_at(deadline, changes.changed()).await.is_err() {
+            return Err(StepError::Unsettled { waited: wait_max, reasons });
         }
     }
 }

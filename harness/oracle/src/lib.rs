@@ -32,6 +32,6 @@ pub use merge::AllowedBackend;
 pub use oracle::{HISTORY_MAX, OBSERVATION_LAG, Oracle, RECONVERGENCE_MAX};
 pub use truth::{Acceptable, FrontendBounds, FrontendChoice, FrontendTruth, MapTruth};
 pub use truth_table::{
-    Annotations, Cell, Expected, LocalState, RemoteState, Slots, Who, truth_table, truth_table_markdown,
+    Annotations, Cell, Expected, LocalState, RemoteState, Slots, Who, markdown, truth_table, truth_table_markdown,
 };
 pub use worlds::COMBINATIONS_MAX;

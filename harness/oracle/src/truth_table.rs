@@ -138,6 +138,14 @@ impl fmt::Display for Who {
     }
 }
 
+/// As in the table's cells.
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lost = if self.lost { " (+lost)" } else { "" };
+        write!(f, "{}{lost} [{} \\| {}]", self.answers, self.slots.active, self.slots.inactive)
+    }
+}
+
 const GLOBAL: (&str, &str) = ("service.cilium.io/global", "true");
 const NOT_GLOBAL: (&str, &str) = ("service.cilium.io/global", "false");
 const LEGACY_GLOBAL: (&str, &str) = ("io.cilium/global-service", "true");
@@ -286,18 +294,26 @@ fn slice(key: &ServiceKey, endpoints: &Value) -> Value {
     })
 }
 
+/// What opens the computed table.
+const HEAD: &str = "# Who answers for a global service
+
+Computed by the oracle, for one backend on each side and clients here. A cell says who may answer, with `(+lost)`
+when a dead backend stays selectable, so that requests may fail; then `[active | inactive]`, whose backends are in
+the slots of the frontend here. Legacy names are `io.cilium/global-service`, `io.cilium/shared-service` and
+`io.cilium/service-affinity`.
+";
+
 /// The table as Markdown: a section for each row of [`truth_table`], its local states as lines, its remote states as
 /// columns.
 pub fn truth_table_markdown() -> String {
-    let mut text = String::from(
-        "# Who answers for a global service\n\n\
-         Computed by the oracle, for one backend on each side and clients here. A cell says who may answer, with `(+lost)`\n\
-         when a dead backend stays selectable, so that requests may fail; then `[active | inactive]`, whose backends are in\n\
-         the slots of the frontend here. Legacy names are `io.cilium/global-service`, `io.cilium/shared-service` and\n\
-         `io.cilium/service-affinity`.\n",
-    );
-    let cells = truth_table();
-    for row in cells.chunks(LocalState::ALL.len() * RemoteState::ALL.len()) {
+    markdown(HEAD, &truth_table(), |cell| cell.expected.to_string())
+}
+
+/// Cells in the form of the table, below `head`, with what `said` says of each. The cells are whole rows, in the order of
+/// [`truth_table`].
+pub fn markdown(head: &str, cells: &[Cell], said: impl Fn(&Cell) -> String) -> String {
+    let mut text = head.to_owned();
+    for row in cells.chunk_by(|one, next| one.annotations == next.annotations) {
         let annotations = &row[0].annotations;
         push(&mut text, format_args!("\n## {}\n\n", annotations.name));
         push(
@@ -309,11 +325,10 @@ pub fn truth_table_markdown() -> String {
             push(&mut text, format_args!(" {remote} |"));
         }
         push(&mut text, format_args!("\n|---|{}\n", "---|".repeat(RemoteState::ALL.len())));
-        for line in row.chunks(RemoteState::ALL.len()) {
+        for line in row.chunk_by(|one, next| one.local == next.local) {
             push(&mut text, format_args!("| {} |", line[0].local));
-            for Cell { expected: Expected { answers, lost, slots }, .. } in line {
-                let lost = if *lost { " (+lost)" } else { "" };
-                push(&mut text, format_args!(" {answers}{lost} [{} \\| {}] |", slots.active, slots.inactive));
+            for cell in line {
+                push(&mut text, format_args!(" {} |", said(cell)));
             }
             text.push('\n');
         }

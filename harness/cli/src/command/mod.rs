@@ -23,6 +23,7 @@ mod run;
 mod runner;
 mod schema;
 mod status;
+mod truth_table;
 mod up;
 mod wan;
 
@@ -58,6 +59,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lint(args) => lint::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::TruthTable(args) => truth_table::run(&args),
         Command::Apiserver(args) => apiserver::run(args),
         Command::Kubelet(options) => kubelet::run(options),
         Command::Wan(args) => wan::run(args),

@@ -7,3 +7,4 @@ mod failover;
 mod kept_mesh;
 mod meshbed;
 mod planted_defects;
+mod verdicts;

@@ -2,23 +2,31 @@
 //! percentiles mean something.
 
 mod etcd;
+mod failover;
+mod generated;
 mod mesh_up;
 mod propagation;
 mod samples;
+mod scale;
+mod usage;
 
 use meshbed_driver::{Mesh, Programs, RunId, UpOptions};
 use meshbed_scenario::Topology;
 use tokio_util::sync::CancellationToken;
 
+pub use failover::{Failover, FailoverOptions, failover};
+pub use generated::CLUSTERS_MAX;
 pub use samples::Samples;
+pub use scale::{ScaleOptions, Size, scale};
+pub use usage::Usage;
 
 use crate::Scenario;
 
 /// Why a measurement could not be made.
 pub type BenchError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is measured how often.
-pub struct BenchOptions {
+/// What the mesh-up and propagation times are measured with.
+pub struct PropagationOptions {
     /// The programs that meshes are made of.
     pub programs: Programs,
     /// A scenario whose first step deploys clients and backends: the mesh-up time ends with its first answer.
@@ -37,9 +45,9 @@ pub struct Measured {
     pub samples: Samples,
 }
 
-/// Measures everything. `told` hears of each part that is done.
-pub async fn bench(
-    options: BenchOptions,
+/// Measures mesh-up and propagation times. `told` hears of each part that is done.
+pub async fn propagation(
+    options: PropagationOptions,
     interrupt: &CancellationToken,
     mut told: impl FnMut(&str),
 ) -> Result<Vec<Measured>, BenchError> {
