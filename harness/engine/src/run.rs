@@ -17,7 +17,7 @@ use crate::{
     kubernetes::Cluster,
     language::Scenario,
     logs::Logs,
-    maps::Reader,
+    maps::{Pace, Reader},
     probe::lock,
     propagation,
     stage::{Stage, chain},
@@ -179,9 +179,10 @@ async fn all_steps(stage: &Stage) -> Verdict {
 /// Everything that tells the world what happens; stops when dropped.
 pub(crate) struct Observers {
     clusters: BTreeMap<ClusterName, Cluster>,
-    _tasks: JoinSet<()>,
-    _maps: Reader,
-    _logs: Logs,
+    tasks: JoinSet<()>,
+    /// Kept because they stop when they are dropped.
+    _maps: Option<Reader>,
+    _logs: Option<Logs>,
 }
 
 impl Observers {
@@ -189,10 +190,24 @@ impl Observers {
         &self.clusters
     }
 
-    pub(crate) async fn start(
-        state: &RunState,
-        world: &Arc<Mutex<World>>,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    /// Everything that can be seen of the mesh.
+    pub(crate) async fn start(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
+        let mut objects = Self::of_objects(state, world).await?;
+        let maps = Reader::start(bpf_roots(state), Pace::Measure, Arc::clone(world))?;
+        let logs = Logs::follow(state, Arc::clone(world))?;
+        propagation::follow(&state.clusters, &mut objects.tasks, world);
+        Ok(Self { _maps: Some(maps), _logs: Some(logs), ..objects })
+    }
+
+    /// What a person looks at: Kubernetes objects and maps.
+    pub(crate) async fn of_view(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
+        let objects = Self::of_objects(state, world).await?;
+        let maps = Reader::start(bpf_roots(state), Pace::Show, Arc::clone(world))?;
+        Ok(Self { _maps: Some(maps), ..objects })
+    }
+
+    /// Only Kubernetes objects.
+    pub(crate) async fn of_objects(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
         let mut clusters = BTreeMap::new();
         let mut tasks = JoinSet::new();
         let (sender, mut seen) = mpsc::channel(watch::QUEUE_MAX);
@@ -207,13 +222,16 @@ impl Observers {
                 lock(&of_watches).seen(seen);
             }
         });
-        let nodes = state.clusters.iter().flat_map(|cluster| &cluster.nodes);
-        let roots = nodes.map(|node| node.bpf_root.clone()).collect();
-        let maps = Reader::start(roots, Arc::clone(world))?;
-        let logs = Logs::follow(state, Arc::clone(world))?;
-        propagation::follow(&state.clusters, &mut tasks, world);
-        Ok(Self { clusters, _tasks: tasks, _maps: maps, _logs: logs })
+        Ok(Self { clusters, tasks, _maps: None, _logs: None })
     }
+}
+
+/// Why the mesh could not be observed.
+type Unobserved = Box<dyn std::error::Error + Send + Sync>;
+
+/// bpffs of every node, in the order of the world's nodes.
+fn bpf_roots(state: &RunState) -> Vec<PathBuf> {
+    state.clusters.iter().flat_map(|cluster| &cluster.nodes).map(|node| node.bpf_root.clone()).collect()
 }
 
 fn leave(mesh: Mesh, world: &Mutex<World>) -> Option<RunState> {
