@@ -1,15 +1,20 @@
 //! One run: mesh up, steps, mesh down, verdict.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use mesh_types::ClusterName;
 use meshbed_driver::{Mesh, RunState, UpOptions};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -199,9 +204,18 @@ impl Observers {
         Ok(Self { _maps: Some(maps), _logs: Some(logs), ..objects })
     }
 
-    /// What a person looks at: Kubernetes objects and maps.
-    pub(crate) async fn of_view(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
+    /// What a person looks at: Kubernetes objects, then maps. Clusters that give no list within `lists_max` are gone for
+    /// now; of the others no map is called wrong only because its services are not known yet.
+    pub(crate) async fn of_view(
+        state: &RunState,
+        world: &Arc<Mutex<World>>,
+        lists_max: Duration,
+    ) -> Result<Self, Unobserved> {
         let objects = Self::of_objects(state, world).await?;
+        let missing = listed(world, &BTreeSet::new(), lists_max).await;
+        if !missing.is_empty() {
+            tracing::info!(?missing, "going on without");
+        }
         let maps = Reader::start(bpf_roots(state), Pace::Show, Arc::clone(world))?;
         Ok(Self { _maps: Some(maps), ..objects })
     }
@@ -223,6 +237,24 @@ impl Observers {
             }
         });
         Ok(Self { clusters, tasks, _maps: None, _logs: None })
+    }
+}
+
+/// Waits until the watches know what there is in every cluster that is not `silent`; returns what is missing when
+/// `wait_max` has passed.
+pub(crate) async fn listed(
+    world: &Arc<Mutex<World>>,
+    silent: &BTreeSet<ClusterName>,
+    wait_max: Duration,
+) -> Vec<String> {
+    let mut changes = lock(world).changes();
+    let deadline = Instant::now() + wait_max;
+    loop {
+        changes.mark_unchanged();
+        let missing = lock(world).unlisted(silent);
+        if missing.is_empty() || timeout_at(deadline, changes.changed()).await.is_err() {
+            return missing;
+        }
     }
 }
 

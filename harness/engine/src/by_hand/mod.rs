@@ -13,7 +13,6 @@ use mesh_types::ClusterName;
 use meshbed_driver::Control;
 use meshbed_events::{Event, FaultId, Stamped};
 use meshbed_scenario::Topology;
-use tokio::time::{Instant, timeout_at};
 
 pub use file::{FaultFile, FaultState, faults_dir};
 
@@ -21,7 +20,7 @@ use crate::{
     Recorder, RunClock,
     fault::{AnyFault, FaultError, Injected, Injection},
     probe::lock,
-    run::Observers,
+    run::{Observers, listed},
     stage::chain,
     world::World,
 };
@@ -93,7 +92,13 @@ impl HeldFault {
         let world = Arc::new(Mutex::new(World::new(&topology, GRACE, RunClock::start(), recorder)));
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| ByHandError::Failed(chain(error.as_ref()));
         let observers = Observers::of_objects(&control.state(), &world).await.map_err(failed)?;
-        listed(&world, &by_hand.silent).await?;
+        // Faults choose their victims by what the watches have seen.
+        let missing = listed(&world, &by_hand.silent, LISTS_WAIT_MAX).await;
+        if !missing.is_empty() {
+            let missing = missing.join("; ");
+            let text = format!("the Kubernetes API does not answer after {LISTS_WAIT_MAX:?}: {missing}");
+            return Err(ByHandError::Failed(text));
+        }
         let injection = Injection {
             control,
             topology,
@@ -162,21 +167,4 @@ fn told(strikes: &Mutex<Strikes>, world: &Arc<Mutex<World>>) -> Result<Told, ByH
         told.witnesses.push(witness.clone());
     }
     Ok(told)
-}
-
-/// Waits until the watches know what there is: faults choose their victims by it.
-async fn listed(world: &Arc<Mutex<World>>, silent: &BTreeSet<ClusterName>) -> Result<(), ByHandError> {
-    let mut changes = lock(world).changes();
-    let deadline = Instant::now() + LISTS_WAIT_MAX;
-    loop {
-        changes.mark_unchanged();
-        let missing = lock(world).unlisted(silent);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if timeout_at(deadline, changes.changed()).await.is_err() {
-            let text = format!("the Kubernetes API does not answer after {LISTS_WAIT_MAX:?}: {}", missing.join("; "));
-            return Err(ByHandError::Failed(text));
-        }
-    }
 }

@@ -22,6 +22,8 @@ use crate::{FaultFile, Recorder, RunClock, probe::lock, run::Observers, settle::
 
 /// How far before a request its answers are looked at. What is shown here is no verdict.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a person waits for a Kubernetes API that may be gone.
+const LISTS_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Annotations that make a service global, the present name and the old one.
 const GLOBAL: [&str; 2] = ["service.cilium.io/global", "io.cilium/global-service"];
 
@@ -63,7 +65,7 @@ impl Viewer {
         let told = Arc::clone(&recent);
         let recorder = Recorder::forgetful(Box::new(move |stamped| recent::note(&told, stamped)));
         let world = Arc::new(Mutex::new(World::new(&topology, GRACE, RunClock::start(), recorder)));
-        let observers = Observers::of_view(&state, &world).await;
+        let observers = Observers::of_view(&state, &world, LISTS_WAIT_MAX).await;
         let failed = |why: String| ViewError { run: state.run.to_string(), why };
         let observers = observers.map_err(|error| failed(chain(error.as_ref())))?;
         let probing = probe.map(|probe| Probing::new(probe, pod_program));
