@@ -80,15 +80,15 @@ pub(super) fn names_in(folder: &Path) -> Vec<String> {
 pub(super) fn run(wanted: Option<&str>) -> anyhow::Result<RunState> {
     let mut runs = meshbed_driver::runs()?;
     if let Some(wanted) = wanted {
-        let id: RunId = wanted.parse().map_err(|error| usage(format!("{error}"), ""))?;
         let known = names(&runs);
+        let id: RunId = wanted.parse().map_err(|error| usage(format!("{error}"), known.as_str()))?;
         let found = runs.into_iter().find(|run| run.run == id);
         return found.ok_or_else(|| usage(format!("there is no run `{wanted}` on this machine"), known));
     }
     match runs.len() {
         0 => Err(usage("no mesh is up on this machine", "`meshbed up` or `meshbed run SCENARIO --keep` leaves one up")),
         1 => Ok(runs.remove(0)),
-        _ => Err(usage("several meshes are up on this machine", format!("say which with --run; {}", names(&runs)))),
+        _ => Err(usage("several meshes are up on this machine", format!("say which one; {}", names(&runs)))),
     }
 }
 
