@@ -55,7 +55,7 @@ fn cgroup_of_run() -> PathBuf {
     let roots = mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup2"));
     let roots = roots.map(|line| Path::new(line.split(' ').nth(1).expect("a mount has a target")).join("meshbed"));
     let mut runs = roots.flat_map(|root| std::fs::read_dir(root).into_iter().flatten().flatten());
-    runs.next().expect("the mesh is up").path()
+    runs.find(|entry| entry.path().is_dir()).expect("the mesh is up").path()
 }
 
 /// Whether there is such a process; one that ended and was not waited for yet is gone.
@@ -202,14 +202,14 @@ fn root_interrupted_inject_leaves_no_fault() {
     let mut inject = command.spawn().expect("meshbed runs");
     let file =
         Path::new("/run/meshbed").join(cgroup_of_run().file_name().expect("it is a run")).join("faults/dead.json");
-    while !file.exists() && inject.try_wait().expect("it can be waited for").is_none() {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !file.exists() && std::time::Instant::now() < deadline {
         std::thread::yield_now();
     }
     let pid = Pid::from_raw(i32::try_from(inject.id()).expect("a process number"));
     nix::sys::signal::kill(pid, Signal::SIGINT).expect("it was not waited for yet");
     let was_interrupted = inject.wait().expect("it can be waited for").code() != Some(0);
     if was_interrupted {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while file.exists() && std::time::Instant::now() < deadline {
             std::thread::park_timeout(std::time::Duration::from_millis(10));
         }

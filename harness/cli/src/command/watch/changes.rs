@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(
             changes(&before, &now),
             [
-                "node alpha-2: ready",
+                "node alpha-2: ready, no maps",
                 "service default/rebel-base: ready endpoints: alpha 0 (global), beta 2",
                 "clients in beta: answers from alpha, beta, and errors",
             ]
