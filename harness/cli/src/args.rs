@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
+use meshbed_engine::ViewerProbe;
 
 /// Builds meshes of Kubernetes clusters on this machine, runs scenarios on them and says exactly what happened.
 #[derive(Debug, Parser)]
@@ -46,6 +47,11 @@ pub(crate) enum Command {
     Down(DownArgs),
     /// Show the meshes on this machine.
     Status(StatusArgs),
+    /// Break something in a mesh that was kept, and heal it again.
+    #[command(subcommand)]
+    Fault(FaultCommand),
+    /// Watch a mesh live: nodes, services, who answers, wrong map entries, faults. `q` ends it.
+    Watch(WatchArgs),
     /// Run a command in a pod, e.g. `meshbed exec x-wing -- curl -s rebel-base`.
     Exec(ExecArgs),
     /// Print the kubeconfig of a cluster, e.g. `kubectl --kubeconfig <(meshbed kubeconfig alpha) get pods`.
@@ -250,6 +256,83 @@ pub(crate) struct DownArgs {
 pub(crate) struct StatusArgs {
     /// The run; without it, all of them.
     pub(crate) run: Option<String>,
+}
+
+/// What is done with faults.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultCommand {
+    /// Inject a fault and wait for what shows that it took effect; exit code 4 when nothing does.
+    Inject(InjectArgs),
+    /// Show the faults that were injected and not healed yet.
+    List {
+        /// The run, when there are several.
+        #[arg(long)]
+        run: Option<String>,
+    },
+    /// Undo a fault and show that all is as before.
+    Heal(HealArgs),
+    /// Inject a fault and hold it until it is healed; `inject` starts it itself.
+    #[command(hide = true)]
+    Hold(HoldArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InjectArgs {
+    /// The fault as in scenarios, e.g. 'podKill: {clusters: [alpha], deployment: rebel-base}'.
+    pub(crate) fault: String,
+    /// Its name; otherwise one made of its kind.
+    #[arg(long = "as", value_name = "NAME", value_parser = name)]
+    pub(crate) name: Option<String>,
+    /// The run, when there are several.
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HealArgs {
+    /// The fault.
+    pub(crate) name: String,
+    /// The run, when there are several.
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HoldArgs {
+    /// The run.
+    #[arg(long)]
+    pub(crate) run: String,
+    /// Its name.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// The fault.
+    #[arg(long)]
+    pub(crate) fault: String,
+}
+
+/// A name, which becomes part of a file's name.
+fn name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edges = text.starts_with('-') || text.ends_with('-');
+    if text.is_empty() || text.len() > NAME_MAX || edges || !text.chars().all(allowed) {
+        return Err(format!("expected at most {NAME_MAX} lower-case letters, digits and `-` inside"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Characters of a name.
+const NAME_MAX: usize = 63;
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchArgs {
+    /// The run, when there are several.
+    pub(crate) run: Option<String>,
+    /// Who asks whom meanwhile, e.g. `deployment/x-wing=rebel-base:80`, which is the default where there are x-wings.
+    #[arg(long, value_name = "DEPLOYMENT=SERVICE:PORT", conflicts_with = "no_probe")]
+    pub(crate) probe: Option<ViewerProbe>,
+    /// Nobody asks.
+    #[arg(long)]
+    pub(crate) no_probe: bool,
 }
 
 #[derive(Args, Debug)]

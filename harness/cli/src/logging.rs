@@ -4,10 +4,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::Global;
 
+/// Warnings, but not those of the Kubernetes client: faults make APIs go away on purpose, and our watches come back by
+/// themselves.
+const QUIET: &str = "warn,kube_client=off,kube_runtime=off";
+
 /// Logs what `RUST_LOG` asks for; else warnings, more with `--verbose`.
 pub(crate) fn init(global: &Global) {
     let level = match global.verbose {
-        0 => "warn",
+        0 => QUIET,
         1 => "info",
         2 => "debug",
         _ => "trace",

@@ -17,6 +17,12 @@ pub(crate) fn data(text: &str) {
     let _closed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err();
 }
 
+/// Prints a line of data as it happens; false when nobody reads any more.
+pub(crate) fn data_line(line: &str) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok()
+}
+
 /// Says something about what the program does.
 pub(crate) fn talk(text: &str) {
     eprintln!("{text}");

@@ -40,6 +40,11 @@ pub fn run_json(run: &RunId) -> PathBuf {
     run_dir(run).join("run.json")
 }
 
+/// The topology of `run`, as it was read.
+pub fn topology_yaml(run: &RunId) -> PathBuf {
+    run_dir(run).join("topology.yaml")
+}
+
 /// Where cgroup v2 gets mounted for `run` if the machine has no mount of it.
 pub(crate) fn private_cgroup_mount(run: &RunId) -> PathBuf {
     run_dir(run).join(PRIVATE_CGROUP_MOUNT)

@@ -56,7 +56,7 @@ pub use down::down;
 pub use error::{DownError, DownErrorKind, PkiError, ProcessError, SystemError, UpError, UpErrorKind};
 pub use inventory::{Orphan, find_run, leftovers, orphans, runs};
 pub use launch::{Launch, Listen, ReadyCheck};
-pub use layout::{pod_netns_prefix, run_dir, run_json};
+pub use layout::{pod_netns_prefix, run_dir, run_json, topology_yaml};
 pub use links::Link;
 pub use mesh::{ExitedProcess, Mesh};
 pub use namespace::in_netns;

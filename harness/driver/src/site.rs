@@ -19,7 +19,7 @@ use crate::{
     error::{Act, SystemError, UpErrorKind},
     gate::Gate,
     ground::GroundLock,
-    layout::{self, CGROUP_NAME, RUNS_ROOT, WAN_NAME, private_cgroup_mount, run_json},
+    layout::{self, CGROUP_NAME, RUNS_ROOT, WAN_NAME, private_cgroup_mount, run_json, topology_yaml},
     mount_table::MountTable,
     options::UpOptions,
     pki::{ETCD_ADMIN, REMOTE},
@@ -65,6 +65,8 @@ pub(crate) fn claim(topology: &Topology, options: &UpOptions, gate: &Gate) -> Re
     }
     gate.claim(&pass);
     make(&state, mounted_root.is_none())?;
+    // For those who work on the mesh later: its file may be another one by then.
+    write(&topology_yaml(&state.run), topology.text())?;
     Ok(Site { state, listeners, reservations })
 }
 

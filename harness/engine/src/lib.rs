@@ -8,6 +8,7 @@
 
 mod action;
 pub mod bench;
+mod by_hand;
 mod clock;
 mod expect;
 mod fault;
@@ -24,12 +25,18 @@ mod stage;
 mod steps;
 mod stopwatch;
 pub mod truth_table;
+mod view;
 mod watch;
 mod world;
 
+pub use by_hand::{ByHand, ByHandError, FaultFile, FaultState, HeldFault, Told, faults_dir};
 pub use clock::RunClock;
+pub use fault::AnyFault;
 pub use kubernetes::{Cluster, KubernetesError};
 pub use language::{Mesh, Scenario};
 pub use maps::{MapReadError, read_maps};
 pub use recorder::{Listener, Recorder};
 pub use run::{Keep, RunOptions, RunOutcome, run};
+pub use view::{
+    AnswersView, ClusterView, MeshView, NodeView, ServiceView, ViewError, Viewer, ViewerOptions, ViewerProbe, WrongView,
+};

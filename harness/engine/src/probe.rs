@@ -93,6 +93,11 @@ impl Client {
         Ok(Self { cluster: cluster.clone(), pod: pod.name.clone(), child, reader })
     }
 
+    /// Whether its process has ended, most likely with its pod.
+    pub(crate) fn is_over(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Asks the client to stop and waits until its last request is in.
     pub(crate) async fn stop(mut self, world: &Arc<Mutex<World>>) {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {

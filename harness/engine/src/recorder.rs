@@ -13,6 +13,7 @@ pub type Listener = Box<dyn FnMut(&Stamped) + Send>;
 
 /// Keeps the events of a run, in memory and in `record.jsonl`.
 pub struct Recorder {
+    keeps: bool,
     record: RunRecord,
     file: Option<(PathBuf, BufWriter<File>)>,
     listener: Listener,
@@ -29,7 +30,12 @@ impl Recorder {
                 Some((path.to_owned(), writer))
             }
         };
-        Ok(Self { record: RunRecord::default(), file, listener })
+        Ok(Self { keeps: true, record: RunRecord::default(), file, listener })
+    }
+
+    /// Only tells the listener: for what goes on for hours and has no end.
+    pub fn forgetful(listener: Listener) -> Self {
+        Self { keeps: false, record: RunRecord::default(), file: None, listener }
     }
 
     /// Takes an event.
@@ -42,7 +48,9 @@ impl Recorder {
             self.file = None;
         }
         (self.listener)(&stamped);
-        self.record.events.push(stamped);
+        if self.keeps {
+            self.record.events.push(stamped);
+        }
     }
 
     /// Writes out what is buffered. Called at the end of each step, so that a killed run still has its steps.

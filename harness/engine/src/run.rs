@@ -1,15 +1,20 @@
 //! One run: mesh up, steps, mesh down, verdict.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use mesh_types::ClusterName;
 use meshbed_driver::{Mesh, RunState, UpOptions};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,7 +22,7 @@ use crate::{
     kubernetes::Cluster,
     language::Scenario,
     logs::Logs,
-    maps::Reader,
+    maps::{Pace, Reader},
     probe::lock,
     propagation,
     stage::{Stage, chain},
@@ -179,9 +184,10 @@ async fn all_steps(stage: &Stage) -> Verdict {
 /// Everything that tells the world what happens; stops when dropped.
 pub(crate) struct Observers {
     clusters: BTreeMap<ClusterName, Cluster>,
-    _tasks: JoinSet<()>,
-    _maps: Reader,
-    _logs: Logs,
+    tasks: JoinSet<()>,
+    /// Kept because they stop when they are dropped.
+    _maps: Option<Reader>,
+    _logs: Option<Logs>,
 }
 
 impl Observers {
@@ -189,10 +195,33 @@ impl Observers {
         &self.clusters
     }
 
-    pub(crate) async fn start(
+    /// Everything that can be seen of the mesh.
+    pub(crate) async fn start(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
+        let mut objects = Self::of_objects(state, world).await?;
+        let maps = Reader::start(bpf_roots(state), Pace::Measure, Arc::clone(world))?;
+        let logs = Logs::follow(state, Arc::clone(world))?;
+        propagation::follow(&state.clusters, &mut objects.tasks, world);
+        Ok(Self { _maps: Some(maps), _logs: Some(logs), ..objects })
+    }
+
+    /// What a person looks at: Kubernetes objects, then maps. Clusters that give no list within `lists_max` are gone for
+    /// now; of the others no map is called wrong only because its services are not known yet.
+    pub(crate) async fn of_view(
         state: &RunState,
         world: &Arc<Mutex<World>>,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        lists_max: Duration,
+    ) -> Result<Self, Unobserved> {
+        let objects = Self::of_objects(state, world).await?;
+        let missing = listed(world, &BTreeSet::new(), lists_max).await;
+        if !missing.is_empty() {
+            tracing::info!(?missing, "going on without");
+        }
+        let maps = Reader::start(bpf_roots(state), Pace::Show, Arc::clone(world))?;
+        Ok(Self { _maps: Some(maps), ..objects })
+    }
+
+    /// Only Kubernetes objects.
+    pub(crate) async fn of_objects(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
         let mut clusters = BTreeMap::new();
         let mut tasks = JoinSet::new();
         let (sender, mut seen) = mpsc::channel(watch::QUEUE_MAX);
@@ -207,13 +236,34 @@ impl Observers {
                 lock(&of_watches).seen(seen);
             }
         });
-        let nodes = state.clusters.iter().flat_map(|cluster| &cluster.nodes);
-        let roots = nodes.map(|node| node.bpf_root.clone()).collect();
-        let maps = Reader::start(roots, Arc::clone(world))?;
-        let logs = Logs::follow(state, Arc::clone(world))?;
-        propagation::follow(&state.clusters, &mut tasks, world);
-        Ok(Self { clusters, _tasks: tasks, _maps: maps, _logs: logs })
+        Ok(Self { clusters, tasks, _maps: None, _logs: None })
     }
+}
+
+/// Waits until the watches know what there is in every cluster that is not `silent`; returns what is missing when
+/// `wait_max` has passed.
+pub(crate) async fn listed(
+    world: &Arc<Mutex<World>>,
+    silent: &BTreeSet<ClusterName>,
+    wait_max: Duration,
+) -> Vec<String> {
+    let mut changes = lock(world).changes();
+    let deadline = Instant::now() + wait_max;
+    loop {
+        changes.mark_unchanged();
+        let missing = lock(world).unlisted(silent);
+        if missing.is_empty() || timeout_at(deadline, changes.changed()).await.is_err() {
+            return missing;
+        }
+    }
+}
+
+/// Why the mesh could not be observed.
+type Unobserved = Box<dyn std::error::Error + Send + Sync>;
+
+/// bpffs of every node, in the order of the world's nodes.
+fn bpf_roots(state: &RunState) -> Vec<PathBuf> {
+    state.clusters.iter().flat_map(|cluster| &cluster.nodes).map(|node| node.bpf_root.clone()).collect()
 }
 
 fn leave(mesh: Mesh, world: &Mutex<World>) -> Option<RunState> {

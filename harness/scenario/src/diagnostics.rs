@@ -18,10 +18,12 @@ pub enum FileKind {
     Scenario,
     /// A file with steps for scenarios to include.
     Steps,
+    /// A fault that a person typed, in no file.
+    Fault,
 }
 
 impl FileKind {
-    /// All of them.
+    /// All kinds that files say of themselves.
     pub const ALL: [Self; 4] = [Self::Scenario, Self::Steps, Self::Topology, Self::Agent];
 
     /// What `kind:` says in such a file.
@@ -31,6 +33,7 @@ impl FileKind {
             Self::Topology => "Topology",
             Self::Scenario => "Scenario",
             Self::Steps => "Steps",
+            Self::Fault => "Fault",
         }
     }
 }
@@ -42,6 +45,7 @@ impl fmt::Display for FileKind {
             Self::Topology => "topology",
             Self::Scenario => "scenario",
             Self::Steps => "steps",
+            Self::Fault => "fault",
         })
     }
 }

@@ -39,7 +39,8 @@ pub fn lint_text<L: Language>(text: &str, file: impl AsRef<Path>) -> Result<File
             check_question(&mut findings, text);
             read_scenario::finish(file, findings, scenario).map(drop)?;
         }
-        FileKind::Steps => {
+        // No file says that it is a fault: those are typed.
+        FileKind::Steps | FileKind::Fault => {
             check_steps::<L>(&mut findings, text);
             if !findings.is_empty() {
                 return Err(Diagnostics::new(kind, file, findings.into_list()));

@@ -161,7 +161,7 @@ fn fault<L: Language>(at: &Cursor<'_>, context: &mut Context<'_>) -> Option<Act<
 }
 
 /// The one element that is there; `one` is what it is called.
-fn one_of<'a, T>(
+pub(crate) fn one_of<'a, T>(
     at: &Cursor<'a>,
     fields: &Fields<'a>,
     elements: &'static [Element<T>],

@@ -65,7 +65,8 @@ fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
     let links = read_links::read(findings, &fields, &names);
     let clusters: Vec<Cluster> = drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
     read_links::check_nat(findings, &links, &clusters);
-    Some(Topology { name: name?, clusters, links: links.into_iter().map(|(_, link)| link).collect() })
+    let links = links.into_iter().map(|(_, link)| link).collect();
+    Some(Topology { name: name?, clusters, links, text: text.to_owned() })
 }
 
 /// A value that could be read, and where it stands.

@@ -13,6 +13,7 @@ pub struct Topology {
     pub(crate) name: String,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) links: Vec<Link>,
+    pub(crate) text: String,
 }
 
 impl Topology {
@@ -29,6 +30,11 @@ impl Topology {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The text that it was read from, for those who want to read it again later.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Its clusters in the order of the file; at least one.

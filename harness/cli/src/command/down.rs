@@ -6,8 +6,10 @@ use crate::{args::DownArgs, exit::Exit, exit::usage, printer};
 
 pub(super) fn run(args: &DownArgs) -> anyhow::Result<Exit> {
     let runs = wanted(args)?;
-    if runs.is_empty() {
+    if runs.is_empty() && args.run.is_none() {
         printer::talk("nothing to take down");
+    }
+    if runs.is_empty() {
         return Ok(Exit::Success);
     }
     let runtime = super::runtime()?;
@@ -21,6 +23,12 @@ pub(super) fn run(args: &DownArgs) -> anyhow::Result<Exit> {
 fn wanted(args: &DownArgs) -> anyhow::Result<Vec<RunId>> {
     if let Some(run) = &args.run {
         let id: RunId = run.parse().map_err(|error| usage(format!("{error}"), ""))?;
+        if meshbed_driver::leftovers(&id)?.is_empty() {
+            let known: Vec<String> = meshbed_driver::runs()?.iter().map(|run| run.run.to_string()).collect();
+            let known = if known.is_empty() { "no run is up".to_owned() } else { format!("up: {}", known.join(", ")) };
+            printer::talk(&format!("there is nothing of a run `{id}` on this machine; {known}"));
+            return Ok(Vec::new());
+        }
         return Ok(vec![id]);
     }
     let mut wanted = Vec::new();

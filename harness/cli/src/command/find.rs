@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use meshbed_driver::{ClusterState, NodeState, RunId, RunState};
 use meshbed_node::PodState;
+use meshbed_scenario::Topology;
 
 use crate::exit::usage;
 
@@ -17,7 +18,7 @@ pub(super) fn scenario(given: &str) -> anyhow::Result<PathBuf> {
     };
     match file(given, "scenarios") {
         Ok(found) => Ok(found),
-        Err(error) => case(Path::new(CASES)).ok_or(error),
+        Err(error) => folder(CASES).and_then(|cases| case(&cases)).ok_or(error),
     }
 }
 
@@ -33,21 +34,31 @@ pub(super) fn file(given: &str, folder: &str) -> anyhow::Result<PathBuf> {
         }
         return Err(usage(format!("there is no file `{given}`"), ""));
     }
-    let mut above = PathBuf::new();
-    for _ in 0..ABOVE_MAX {
-        let found = above.join(folder).join(format!("{given}.yaml"));
-        if found.is_file() {
-            return Ok(found);
-        }
-        above.push("..");
+    let found = self::folder(folder);
+    let file = found.as_ref().map(|found| found.join(format!("{given}.yaml"))).filter(|file| file.is_file());
+    if let Some(file) = file {
+        return Ok(file);
     }
-    let known = names_in(Path::new(folder));
+    let known = found.map(|found| names_in(&found)).unwrap_or_default();
     let hint = if known.is_empty() {
         "run this below the project's folder, or give a path".to_owned()
     } else {
         format!("there are: {}", known.join(", "))
     };
     Err(usage(format!("there is no `{folder}/{given}.yaml`"), hint))
+}
+
+/// The folder called `name`, here or in a folder above.
+pub(super) fn folder(name: &str) -> Option<PathBuf> {
+    let mut above = PathBuf::new();
+    for _ in 0..ABOVE_MAX {
+        let found = above.join(name);
+        if found.is_dir() {
+            return Some(found);
+        }
+        above.push("..");
+    }
+    None
 }
 
 /// Folders above the working directory that are looked at.
@@ -69,21 +80,26 @@ pub(super) fn names_in(folder: &Path) -> Vec<String> {
 pub(super) fn run(wanted: Option<&str>) -> anyhow::Result<RunState> {
     let mut runs = meshbed_driver::runs()?;
     if let Some(wanted) = wanted {
-        let id: RunId = wanted.parse().map_err(|error| usage(format!("{error}"), ""))?;
         let known = names(&runs);
+        let id: RunId = wanted.parse().map_err(|error| usage(format!("{error}"), known.as_str()))?;
         let found = runs.into_iter().find(|run| run.run == id);
         return found.ok_or_else(|| usage(format!("there is no run `{wanted}` on this machine"), known));
     }
     match runs.len() {
         0 => Err(usage("no mesh is up on this machine", "`meshbed up` or `meshbed run SCENARIO --keep` leaves one up")),
         1 => Ok(runs.remove(0)),
-        _ => Err(usage("several meshes are up on this machine", format!("say which with --run; {}", names(&runs)))),
+        _ => Err(usage("several meshes are up on this machine", format!("say which one; {}", names(&runs)))),
     }
 }
 
 fn names(runs: &[RunState]) -> String {
     let names: Vec<_> = runs.iter().map(|run| run.run.to_string()).collect();
     if names.is_empty() { "there are none".to_owned() } else { format!("there are: {}", names.join(", ")) }
+}
+
+/// The topology of a run, as it was when the run came up.
+pub(super) fn topology(run: &RunState) -> anyhow::Result<Topology> {
+    Ok(Topology::load(meshbed_driver::topology_yaml(&run.run))?)
 }
 
 /// A pod and where it runs.

@@ -22,7 +22,10 @@ pub(super) fn run(args: &LogsArgs) -> anyhow::Result<Exit> {
         printer::data(&format!("{}\n", known.join("\n")));
         return Ok(Exit::Success);
     };
-    let wanted: Vec<&PathBuf> = files.iter().filter(|path| name(path).starts_with(process.as_str())).collect();
+    let is_whole = known.contains(process);
+    let fits =
+        |path: &&PathBuf| if is_whole { name(path) == *process } else { name(path).starts_with(process.as_str()) };
+    let wanted: Vec<&PathBuf> = files.iter().filter(fits).collect();
     if wanted.is_empty() {
         return Err(usage(format!("no process `{process}` has a log"), format!("there are: {}", known.join(", "))));
     }

@@ -9,6 +9,7 @@ mod diff_agents;
 mod doctor;
 mod down;
 mod exec;
+mod fault;
 mod find;
 mod kubeconfig;
 mod kubelet;
@@ -26,6 +27,7 @@ mod status;
 mod truth_table;
 mod up;
 mod wan;
+mod watch;
 
 use crate::{
     args::{Cli, Command},
@@ -48,6 +50,8 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Up(args) => up::run(&args),
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Fault(command) => fault::run(&command),
+        Command::Watch(args) => watch::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Report(args) => report::run(&args),

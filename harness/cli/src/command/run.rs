@@ -88,7 +88,8 @@ async fn after(args: &RunArgs, ran: &Ran) -> anyhow::Result<()> {
     }
     printer::talk(&format!("reports: {}", ran.folder.join("report.html").display()));
     let Some(kept) = &ran.outcome.kept else { return Ok(()) };
-    if args.pause_on_fail && failed {
+    // Who interrupts wants to leave, not to look around.
+    if args.pause_on_fail && failed && ran.outcome.verdict != Verdict::Interrupted {
         shell(&kept.run.to_string(), ran)?;
     }
     if args.keep {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use meshbed_driver::RunState;
+use meshbed_engine::FaultFile;
 
 use super::find;
 use crate::{args::StatusArgs, exit::Exit, printer};
@@ -42,6 +43,21 @@ fn text(run: &RunState) -> String {
             for pod in pods.iter().filter(|pod| pod.node.name == node.name && pod.cluster.name == cluster.name) {
                 line(6, format!("pod {}/{} {} {}", pod.state.namespace, pod.state.name, pod.state.ip, pod.state.phase));
             }
+        }
+    }
+    for fault in FaultFile::all(&run.run_dir) {
+        line(
+            2,
+            format!(
+                "fault {}: {}, {}, injected {}",
+                fault.name,
+                fault.words,
+                fault.state_words(),
+                super::fault::ago(&fault)
+            ),
+        );
+        for witness in &fault.witnesses {
+            line(4, format!("witness: {witness}"));
         }
     }
     let dead: Vec<_> = run.processes.iter().filter(|process| !process.identity.is_alive()).collect();

@@ -16,14 +16,14 @@ pub(super) fn run(args: &UpArgs) -> anyhow::Result<Exit> {
     super::runtime()?.block_on(async {
         let interrupted = interrupt::token(id.to_string())?;
         let options = under_test.up_options(id.clone(), random_seed());
-        let progress = |what: &str| printer::talk(&format!("{what} ready"));
+        let progress = |what: &str| printer::talk(what);
         let mesh = tokio::select! {
             biased;
             () = interrupted.cancelled() => return Ok(Exit::Interrupted),
             mesh = meshbed_driver::up(&topology, options, progress) => mesh?,
         };
         mesh.keep()?;
-        printer::talk(&format!("run {id} is up; `meshbed status` shows it, `meshbed down` takes it down"));
+        printer::talk(&format!("run {id} is up; `meshbed status` shows it, `meshbed down {id}` takes it down"));
         Ok(Exit::Success)
     })
 }

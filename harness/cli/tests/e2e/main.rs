@@ -4,6 +4,7 @@
 mod bad_input;
 mod cleanliness;
 mod failover;
+mod faults_by_hand;
 mod kept_mesh;
 mod meshbed;
 mod planted_defects;

@@ -7,10 +7,10 @@ fn must_fail_naming(defect: &str, names: &[&str]) {
     if skip() {
         return;
     }
+    beside("mesh-agent-planted");
     let reports = tempfile::tempdir().expect("a temporary folder");
     let output = meshbed()
-        .args(["run", "failover", "--agent"])
-        .arg(beside("mesh-agent-planted"))
+        .args(["run", "failover", "--agent", "mesh-agent-planted"])
         .args(["--agent-env", &format!("MESH_AGENT_DEFECT={defect}"), "--reports"])
         .arg(reports.path())
         .output()

@@ -97,6 +97,13 @@ impl FaultError {
 #[derive(Clone, Debug)]
 pub struct AnyFault(pub(crate) Arc<dyn Fault>);
 
+impl AnyFault {
+    /// The word for its kind, such as `pod-kill`.
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+}
+
 impl<T: Fault + 'static> From<T> for AnyFault {
     fn from(fault: T) -> Self {
         Self(Arc::new(fault))

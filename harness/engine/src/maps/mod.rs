@@ -27,6 +27,15 @@ const READING_HOT: Duration = Duration::from_millis(1);
 /// Time between two readings while nothing changes: stale entries that appear by themselves are seen this late.
 const READING_COLD: Duration = Duration::from_millis(20);
 
+/// What maps are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// To measure: as often as needed for times, while something changes.
+    Measure,
+    /// To show them to a person, maybe for hours.
+    Show,
+}
+
 /// Reads the load-balancing maps pinned below `bpf_root` once.
 pub fn read_maps(bpf_root: &Path) -> Result<MapState, MapReadError> {
     NodeMaps::open(bpf_root)?.read()
@@ -40,13 +49,13 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Starts reading. `bpf_roots` are in the order of the world's nodes.
-    pub(crate) fn start(bpf_roots: Vec<PathBuf>, world: Arc<Mutex<World>>) -> std::io::Result<Self> {
+    pub(crate) fn start(bpf_roots: Vec<PathBuf>, pace: Pace, world: Arc<Mutex<World>>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let told = Arc::clone(&world);
         let thread = std::thread::Builder::new()
             .name("map-reader".to_owned())
-            .spawn(move || read_until_stopped(&bpf_roots, &told, &stopped))?;
+            .spawn(move || read_until_stopped(&bpf_roots, pace, &told, &stopped))?;
         locked(&world).read_by(thread.thread().clone());
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -71,7 +80,7 @@ struct Known {
     last: Option<MapState>,
 }
 
-fn read_until_stopped(bpf_roots: &[PathBuf], world: &Mutex<World>, stopped: &AtomicBool) {
+fn read_until_stopped(bpf_roots: &[PathBuf], pace: Pace, world: &Mutex<World>, stopped: &AtomicBool) {
     let mut known: Vec<Known> = bpf_roots.iter().map(|_| Known::default()).collect();
     while !stopped.load(Ordering::Relaxed) {
         for (node, root) in bpf_roots.iter().enumerate() {
@@ -83,7 +92,7 @@ fn read_until_stopped(bpf_roots: &[PathBuf], world: &Mutex<World>, stopped: &Ato
             world.tick();
             !world.all_maps_right()
         };
-        std::thread::park_timeout(if hot { READING_HOT } else { READING_COLD });
+        std::thread::park_timeout(if hot && pace == Pace::Measure { READING_HOT } else { READING_COLD });
     }
 }
 

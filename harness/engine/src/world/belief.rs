@@ -62,6 +62,11 @@ impl Belief {
         self.maps.is_some() && self.wrong.is_empty()
     }
 
+    /// What is wrong now, and since when the node could know better.
+    pub(crate) fn wrong(&self) -> &BTreeMap<MapDifference, Micros> {
+        &self.wrong
+    }
+
     /// Compares at `at` and says what is new: entries that are right again, and the state of the whole.
     pub(crate) fn compare(&mut self, at: Micros, truth: &MapTruth) -> Vec<Event> {
         let Some(maps) = &self.maps else { return Vec::new() };

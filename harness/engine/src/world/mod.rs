@@ -330,6 +330,19 @@ impl World {
         reasons
     }
 
+    /// Kinds of objects of which a cluster that is not in `silent` has given no complete list yet.
+    pub(crate) fn unlisted(&self, silent: &BTreeSet<ClusterName>) -> Vec<String> {
+        let speaking = self.objects.keys().filter(|cluster| !silent.contains(*cluster));
+        let kinds = speaking.flat_map(|cluster| Kind::ALL.map(|kind| (cluster.clone(), kind)));
+        let missing = kinds.filter(|wanted| !self.listed.contains(wanted));
+        missing.map(|(cluster, kind)| format!("{cluster}: no complete list of {} yet", kind.as_str())).collect()
+    }
+
+    /// Clusters whose Kubernetes API is silent because of faults in force.
+    pub(crate) fn silent(&self) -> &BTreeSet<ClusterName> {
+        &self.missing.silent
+    }
+
     /// What keeps an object that should be gone; empty when our watch no longer has it.
     pub(crate) fn still_there(&self, (cluster, kind, name): &(ClusterName, &str, String)) -> Vec<String> {
         let Some(objects) = self.objects.get(cluster) else { return Vec::new() };
