@@ -1,6 +1,8 @@
 // Zoom on the axis of time, tooltips, and the list of events. The page says everything without it.
 (() => {
   "use strict";
+  // Tests, and people who look at the page's source, can tell whether it ran: data-drawn, or data-error.
+  addEventListener("error", event => { document.body.dataset.error = event.message; });
   const chart = document.getElementById("timeline"), list = document.querySelector(".lines");
   const plot = chart && chart.querySelector("svg.plot");
   const zoom = document.querySelector(".zoom");
@@ -236,6 +238,7 @@
     drawList();
     const digits = until - from < 1000 ? 4 : 2;
     document.getElementById("window").textContent = `${(from / 1000).toFixed(digits)} to ${(until / 1000).toFixed(digits)} s`;
+    document.body.dataset.drawn = `${seconds(from)}-${seconds(until)}`;
   }
   function show(start, end, keep = true) {
     const span = Math.min(Math.max(end - start, spanMin), duration);
