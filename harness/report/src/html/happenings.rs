@@ -180,7 +180,7 @@ impl<'r> Fold<'r> {
             Event::MapRight { cluster, node } => self.push(at, Kind::Wrong, cluster, node, "maps are right"),
             Event::MapWrong { .. } | Event::MapEntryAged { .. } => self.wrong(at, event),
             Event::Log { process, cluster, level, text } => {
-                self.push(at, Kind::Log, cluster, process, text);
+                self.push(at, Kind::Log, cluster, process, unstamped(text));
                 if let Some(line) = self.lines.last_mut() {
                     line.level = words::printable(level);
                 }
@@ -244,6 +244,18 @@ impl<'r> Fold<'r> {
     }
 }
 
+/// A log line without the time and the level that it begins with: the page shows both in its own way.
+fn unstamped(text: &str) -> &str {
+    const LEVELS: [&str; 5] = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+    let is_time = |word: &str| word.len() >= 20 && word.as_bytes().get(10) == Some(&b'T') && word.ends_with('Z');
+    let Some((_, rest)) = text.split_once(' ').filter(|(word, _)| is_time(word)) else { return text };
+    let rest = rest.trim_start();
+    match rest.split_once(' ') {
+        Some((level, message)) if LEVELS.contains(&level) => message.trim_start(),
+        _ => rest,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +282,17 @@ mod tests {
             list.at(Micros(4), |line| line.level == "error"),
             list.matching(|l| l.level == "error").first().map(|found| found.0)
         );
+    }
+
+    #[test]
+    fn time_and_level_of_a_log_are_not_shown_twice() {
+        assert_eq!(
+            unstamped("2026-11-28T16:42:34.988459Z  INFO mesh_agent: export starts"),
+            "mesh_agent: export starts"
+        );
+        assert_eq!(unstamped("2026-11-28T16:42:34Z something"), "something");
+        assert_eq!(unstamped("{\"level\":\"info\"} text"), "{\"level\":\"info\"} text");
+        assert_eq!(unstamped("INFO text"), "INFO text");
     }
 
     #[test]
