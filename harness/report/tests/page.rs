@@ -27,7 +27,7 @@ fn samples() -> Vec<RunRecord> {
 
 /// Checks that every element is closed by its own end tag, in order; scripts and styles are skipped.
 fn assert_well_formed(page: &str) {
-    const VOID: [&str; 1] = ["meta"];
+    const VOID: [&str; 2] = ["meta", "input"];
     let mut open: Vec<&str> = Vec::new();
     let mut rest = page;
     while let Some(start) = rest.find('<') {
@@ -56,6 +56,13 @@ fn assert_well_formed(page: &str) {
         open.push(name);
     }
     assert!(open.is_empty(), "never closed: {open:?}");
+}
+
+/// The data of the page's program.
+fn data(page: &str) -> serde_json::Value {
+    let (_, rest) = page.split_once("id=\"data\">").expect("a page has data");
+    let (text, _) = rest.split_once("</script>").expect("closed");
+    serde_json::from_str(text).expect("data is JSON")
 }
 
 #[test]
@@ -143,7 +150,9 @@ fn anything_in_a_record_is_escaped() {
         }
     }
     let page = page(&record);
-    assert_eq!(page.matches("</script>").count(), 1, "only the page's own script");
+    assert_eq!(page.matches("<script").count(), 2, "only the page's data and its program");
+    assert_eq!(page.matches("</script>").count(), 2, "only the page's data and its program");
+    assert!(data(&page)["who"].to_string().contains("alert(1)"), "the data holds what it was given, escaped");
     assert!(!page.contains("<b a="));
     assert!(!page.contains('\u{1b}'));
     assert_well_formed(&page);
@@ -189,6 +198,7 @@ fn many_violations_and_map_changes_give_a_small_page() {
     let page = page(&record);
     assert!(page.len() < PAGE_MAX, "{} bytes", page.len());
     assert_well_formed(&page);
+    assert!(page.contains("Left out here: "), "the page says that it does not show all");
 }
 
 #[test]

@@ -8,8 +8,12 @@ use crate::{maps, words};
 
 /// Lines at most; what matters least is left out first.
 const LINES_MAX: usize = 6_000;
-/// Characters of all lines together at most.
-const TEXTS_MAX: usize = 800_000;
+/// Bytes of the list in the page at most, so that other parts of a page of 1 MB have room.
+const LIST_MAX: usize = 400_000;
+/// Bytes of markup around one line.
+const MARKUP: usize = 100;
+/// Findings that come before everything else; a broken mesh has thousands of the same, which say nothing more.
+const FINDINGS_FIRST: usize = 400;
 /// Characters of one line.
 const LINE_LENGTH: usize = 400;
 
@@ -65,6 +69,12 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Bytes in the page; what must be escaped becomes five.
+    fn cost(&self) -> usize {
+        let escaped = self.text.bytes().filter(|byte| b"<>&\"'".contains(byte)).count();
+        MARKUP + self.source.len() + self.text.len() + 4 * escaped
+    }
+
     /// What is left out first has the greatest number.
     fn rank(&self) -> (u8, Kind) {
         match (self.kind, self.level.as_str()) {
@@ -80,8 +90,8 @@ impl Line {
 /// The list, by time.
 pub(super) struct Happenings {
     pub(super) lines: Vec<Line>,
-    /// Lines that were left out.
-    pub(super) hidden: usize,
+    /// Lines that were left out, by kind.
+    pub(super) hidden: BTreeMap<Kind, usize>,
 }
 
 impl Happenings {
@@ -94,17 +104,26 @@ impl Happenings {
     }
 
     fn limited(mut lines: Vec<Line>) -> Self {
-        let all = lines.len();
         lines.sort_by_key(Line::rank);
-        let mut characters = 0;
+        let findings = lines.iter().filter(|line| line.kind == Kind::Finding).count();
+        if findings > FINDINGS_FIRST {
+            // By rank, findings are all beside each other.
+            let start = lines.iter().position(|line| line.kind == Kind::Finding).unwrap_or(0);
+            let later: Vec<Line> = lines.drain(start + FINDINGS_FIRST..start + findings).collect();
+            lines.extend(later);
+        }
+        let mut bytes = 0;
         let within = |line: &&Line| {
-            characters += line.text.len();
-            characters <= TEXTS_MAX
+            bytes += line.cost();
+            bytes <= LIST_MAX
         };
         let count = lines.iter().take(LINES_MAX).take_while(within).count();
-        lines.truncate(count);
+        let mut hidden = BTreeMap::new();
+        for line in lines.drain(count..) {
+            *hidden.entry(line.kind).or_default() += 1;
+        }
         lines.sort_by_key(|line| line.at);
-        Self { lines, hidden: all - count }
+        Self { lines, hidden }
     }
 
     /// Numbers and lines that `wanted` takes.
@@ -161,7 +180,7 @@ impl<'r> Fold<'r> {
             Event::MapRight { cluster, node } => self.push(at, Kind::Wrong, cluster, node, "maps are right"),
             Event::MapWrong { .. } | Event::MapEntryAged { .. } => self.wrong(at, event),
             Event::Log { process, cluster, level, text } => {
-                self.push(at, Kind::Log, cluster, process, text);
+                self.push(at, Kind::Log, cluster, process, unstamped(text));
                 if let Some(line) = self.lines.last_mut() {
                     line.level = words::printable(level);
                 }
@@ -225,6 +244,18 @@ impl<'r> Fold<'r> {
     }
 }
 
+/// A log line without the time and the level that it begins with: the page shows both in its own way.
+fn unstamped(text: &str) -> &str {
+    const LEVELS: [&str; 5] = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+    let is_time = |word: &str| word.len() >= 20 && word.as_bytes().get(10) == Some(&b'T') && word.ends_with('Z');
+    let Some((_, rest)) = text.split_once(' ').filter(|(word, _)| is_time(word)) else { return text };
+    let rest = rest.trim_start();
+    match rest.split_once(' ') {
+        Some((level, message)) if LEVELS.contains(&level) => message.trim_start(),
+        _ => rest,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,8 +270,11 @@ mod tests {
         let mut lines: Vec<Line> = (0..LINES_MAX as u64).map(|at| line(at, Kind::Log, "debug")).collect();
         lines.push(line(3, Kind::Fault, ""));
         lines.push(line(5, Kind::Log, "error"));
+        let all = lines.len();
         let list = Happenings::limited(lines);
-        assert_eq!((list.lines.len(), list.hidden), (LINES_MAX, 2));
+        let left_out = all - list.lines.len();
+        assert!(left_out >= 2, "{left_out}");
+        assert_eq!(list.hidden, BTreeMap::from([(Kind::Log, left_out)]));
         assert_eq!(list.matching(|line| line.kind == Kind::Fault).len(), 1);
         assert_eq!(list.matching(|line| line.level == "error").len(), 1);
         assert!(list.lines.is_sorted_by_key(|line| line.at), "the list is by time");
@@ -248,5 +282,36 @@ mod tests {
             list.at(Micros(4), |line| line.level == "error"),
             list.matching(|l| l.level == "error").first().map(|found| found.0)
         );
+    }
+
+    #[test]
+    fn time_and_level_of_a_log_are_not_shown_twice() {
+        assert_eq!(
+            unstamped("2026-11-28T16:42:34.988459Z  INFO mesh_agent: export starts"),
+            "mesh_agent: export starts"
+        );
+        assert_eq!(unstamped("2026-11-28T16:42:34Z something"), "something");
+        assert_eq!(unstamped("{\"level\":\"info\"} text"), "{\"level\":\"info\"} text");
+        assert_eq!(unstamped("INFO text"), "INFO text");
+    }
+
+    #[test]
+    fn many_findings_do_not_push_everything_else_out() {
+        let mut lines: Vec<Line> = (0..20_000).map(|at| line(at, Kind::Finding, "")).collect();
+        lines.push(line(7, Kind::Map, ""));
+        lines.push(line(9, Kind::Log, "debug"));
+        let list = Happenings::limited(lines);
+        assert_eq!(list.matching(|line| matches!(line.kind, Kind::Map | Kind::Log)).len(), 2);
+        assert!(list.matching(|line| line.kind == Kind::Finding).len() > FINDINGS_FIRST, "room that is left is used");
+        assert!(list.hidden.keys().eq([&Kind::Finding]));
+    }
+
+    #[test]
+    fn the_list_is_bounded_by_what_it_costs_in_the_page() {
+        let mut long = line(1, Kind::Map, "");
+        long.text = "<&>\"".repeat(100);
+        let list = Happenings::limited(vec![long; 1_000]);
+        assert!(list.lines.iter().map(Line::cost).sum::<usize>() <= LIST_MAX);
+        assert!(list.lines.len() > 100);
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Page {
     kinds: Vec<(&'static str, usize)>,
     sources: Vec<String>,
     lines: Vec<LineView>,
-    lines_hidden: usize,
+    lines_hidden: String,
     stale: Vec<StaleView>,
     stale_count: String,
     stale_max: String,
@@ -186,7 +186,7 @@ impl Page {
             kinds: kinds(&happenings),
             sources: sources(&happenings),
             lines: happenings.lines.iter().map(line_view).collect(),
-            lines_hidden: happenings.hidden,
+            lines_hidden: hidden(&happenings),
             stale: summary.oldest_stale(STALE_MAX).into_iter().map(stale_view).collect(),
             stale_count: words::counted_entries(summary.stale.len()),
             stale_max: words::maybe_duration(summary.stale_max()),
@@ -210,6 +210,13 @@ impl Page {
 fn kinds(happenings: &Happenings) -> Vec<(&'static str, usize)> {
     let count = |kind: Kind| (kind.as_str(), happenings.matching(|line| line.kind == kind).len());
     Kind::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
+}
+
+/// What the list leaves out, such as `12 lines (10 map, 2 log)`.
+fn hidden(happenings: &Happenings) -> String {
+    let all: usize = happenings.hidden.values().sum();
+    let kinds: Vec<_> = happenings.hidden.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
+    if all == 0 { String::new() } else { format!("{} ({})", words::count(all as u64, "line"), kinds.join(", ")) }
 }
 
 /// Nodes and processes that lines are of.

@@ -8,7 +8,9 @@ use super::super::svg::{escape, put, short, title};
 use crate::{Fault, Summary, words};
 
 /// Height of a row of faults.
-const ROW: f64 = 20.0;
+const ROW: f64 = 22.0;
+/// Height of a witness's mark: it stands below the name, which begins at the same place.
+const WITNESS: f64 = 5.0;
 /// Rows of faults at the same time; further ones share the last.
 const ROWS_MAX: usize = 6;
 /// Witnesses that are marked, for each fault.
@@ -17,8 +19,11 @@ const WITNESSES_MAX: usize = 20;
 pub(in super::super) fn draw(context: &Context<'_>, drawing: &mut Drawing) {
     let rows = rows(context.summary);
     let top = drawing.top + 6.0;
-    for (fault, row) in context.summary.faults.iter().zip(&rows) {
-        bar(context, fault, top + *row as f64 * ROW, drawing);
+    for (index, (fault, row)) in context.summary.faults.iter().zip(&rows).enumerate() {
+        // A name may go on behind its bar, up to the next one in the row.
+        let mut later = context.summary.faults.iter().zip(&rows).skip(index + 1);
+        let next = later.find(|(_, other)| *other == row).map(|(next, _)| next.injected);
+        bar(context, fault, context.end(next), top + *row as f64 * ROW, drawing);
     }
     let count = rows.iter().max().map_or(0, |row| row + 1);
     if count > 0 {
@@ -60,7 +65,7 @@ fn rows(summary: &Summary) -> Vec<usize> {
     rows
 }
 
-fn bar(context: &Context<'_>, fault: &Fault, top: f64, drawing: &mut Drawing) {
+fn bar(context: &Context<'_>, fault: &Fault, next: f64, top: f64, drawing: &mut Drawing) {
     let from = fault.injected.as_millis_f64();
     let until = context.end(fault.healed);
     let witness = if fault.witnesses.is_empty() { "no witness" } else { "witnessed" };
@@ -82,31 +87,32 @@ fn bar(context: &Context<'_>, fault: &Fault, top: f64, drawing: &mut Drawing) {
             format_args!(
                 "<path class=\"witness\" d=\"M{} {:.1}v{}\">{}</path>",
                 short(witness.at.as_millis_f64()),
-                top + 2.0,
-                ROW - 4.0,
+                top + ROW - 3.0 - WITNESS,
+                WITNESS,
                 title(&format!("witness at {}: {}", witness.at, witness.text))
             ),
         );
     }
     let line = context.happenings.at(fault.injected, |line: &Line| line.kind == Kind::Fault);
     drawing.inside.push_str(&link(line, &marks));
-    label(context, fault, from, until, top, &mut drawing.labels);
+    label(context, fault, (from, until, next.max(until)), top, &mut drawing.labels);
 }
 
-fn label(context: &Context<'_>, fault: &Fault, from: f64, until: f64, top: f64, labels: &mut String) {
+fn label(context: &Context<'_>, fault: &Fault, (from, until, next): (f64, f64, f64), top: f64, labels: &mut String) {
     let name = if fault.name.is_empty() { &fault.target } else { &fault.name };
     let long = format!("✕ {}", words::printable(name));
-    let room = (context.scale.pixels(until - from) / CHARACTER) as usize;
+    let room = (context.scale.pixels(next - from) / CHARACTER) as usize;
     put(
         labels,
         format_args!(
-            "<text class=\"fault\" data-t=\"{}\" data-dx=\"5\" data-span=\"{}\" data-clip=\"{}\" x=\"{:.1}\" \
+            "<text class=\"fault\" data-t=\"{}\" data-dx=\"5\" data-span=\"{}\" data-next=\"{}\" data-clip=\"{}\" x=\"{:.1}\" \
              y=\"{:.1}\">{}</text>",
             short(from),
             short(until - from),
+            short(next),
             escape(&long),
             context.scale.x(from) + 5.0,
-            top + 14.0,
+            top + 12.0,
             escape(&words::shortened(&long, room.saturating_sub(1).max(1))),
         ),
     );

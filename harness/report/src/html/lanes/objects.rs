@@ -8,7 +8,7 @@ use super::super::svg::{put, short, title};
 const MARKS_MAX: usize = 400;
 
 pub(in super::super) fn draw(context: &Context<'_>, drawing: &mut Drawing) {
-    let clusters = lanes(context, Kind::Object);
+    let clusters = lanes(context, Kind::Object, |line| &line.cluster);
     if clusters.is_empty() {
         return;
     }
@@ -19,13 +19,13 @@ pub(in super::super) fn draw(context: &Context<'_>, drawing: &mut Drawing) {
     }
 }
 
-/// Clusters that have lines of a kind.
-pub(super) fn lanes(context: &Context<'_>, kind: Kind) -> Vec<String> {
-    let mut clusters: Vec<String> =
-        context.happenings.matching(|line| line.kind == kind).iter().map(|(_, line)| line.cluster.clone()).collect();
-    clusters.sort_unstable();
-    clusters.dedup();
-    clusters
+/// Clusters, or processes, that have lines of a kind.
+pub(super) fn lanes(context: &Context<'_>, kind: Kind, of: fn(&Line) -> &str) -> Vec<String> {
+    let lines = context.happenings.matching(|line| line.kind == kind);
+    let mut names: Vec<String> = lines.into_iter().map(|(_, line)| of(line).to_owned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// One lane of ticks that lead to lines of the list.

@@ -31,7 +31,13 @@ pub(in super::super) fn draw(context: &Context<'_>, bins: &Bins, drawing: &mut D
             format_args!("</g><path class=\"line\" d=\"M0 {base:.1}H{}\"/>", short(context.duration)),
         );
         drawing.name(top + 8.0, " strong", client);
-        drawing.name(top + 23.0, " small", "requests/s");
+        put(
+            &mut drawing.labels,
+            format_args!(
+                "<text class=\"lane small unit\" data-panel=\"{number}\" x=\"0\" y=\"{:.1}\">requests/s</text>",
+                top + 27.0
+            ),
+        );
         for (part, height) in [(1.0, PANEL), (0.5, PANEL / 2.0), (0.0, 0.0)] {
             put(
                 &mut drawing.labels,
