@@ -42,6 +42,27 @@ e2e SCENARIO *ARGS: _build-tools _run-tools
     @cargo build --quiet --bins
     @{{sudo}} target/debug/meshbed run "$@"
 
+# Run a scenario again and again, e.g. `just e2e-repeat failover 100`; ends at the first run that does not pass.
+e2e-repeat SCENARIO TIMES *ARGS: _build-tools _run-tools
+    @cargo build --quiet --bins
+    @{{sudo}} target/debug/meshbed run "$1" --repeat "$2" --fail-fast "${@:3}"
+
+# Run the conformance suite, or a part of it, e.g. `just conformance --profile core`.
+conformance *ARGS: _build-tools _run-tools
+    @cargo build --quiet --bins
+    @{{sudo}} target/debug/meshbed conformance "$@"
+
+# Run conformance cases against agents that are wrong on purpose: each must be noticed.
+mutants *ARGS: _build-tools _run-tools
+    @cargo build --quiet --bins
+    @cargo build --quiet --features mesh-agent/planted-defects --bin mesh-agent-planted
+    @{{sudo}} target/debug/meshbed mutants "$@"
+
+# Try every cell of the truth table of global services on a real mesh.
+truth-table *ARGS: _build-tools _run-tools
+    @cargo build --quiet --bins
+    @{{sudo}} target/debug/meshbed truth-table "$@"
+
 # Measure, e.g. `just bench` (mesh-up time and propagation), `just bench up` or `just bench failover --repeat 50`.
 bench *ARGS: _build-tools _run-tools
     @cargo build --quiet --release --bins
@@ -107,6 +128,10 @@ _test-tools:
     #!/usr/bin/env bash
     set -euo pipefail
     command -v cargo-nextest >/dev/null || cargo install cargo-nextest --version '={{nextest_version}}' --locked --quiet
+    missing=()
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v kubectl >/dev/null || missing+=(kubernetes-client)
+    if [ "${#missing[@]}" -gt 0 ]; then just _apt "${missing[@]}"; fi
 
 [private]
 _run-tools:
