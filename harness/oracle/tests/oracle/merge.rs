@@ -6,7 +6,7 @@ use crate::mesh::{
     Annotations, allowed, cluster, not_ready, oracle, ready, service, service_with_ports, slice, slice_with_ports,
     tell, terminating, terminating_not_serving, truth,
 };
-use meshbed_events::Micros;
+use meshbed_events::{DifferenceKind, MapFrontend, MapState, Micros};
 use meshbed_oracle::Oracle;
 use serde_json::{Value, json};
 use test_case::test_case;
@@ -177,7 +177,6 @@ fn an_external_name_is_no_service_of_ours() {
 }
 
 /// What must not matter: who may answer is the same with and without.
-#[test_case(&|service| service["spec"]["sessionAffinity"] = json!("ClientIP") ; "affinity of clients")]
 #[test_case(&|service| service["spec"]["type"] = json!("NodePort") ; "node ports")]
 #[test_case(&|service| service["metadata"]["annotations"]["service.cilium.io/global-sync-endpoint-slices"] = json!("true") ; "mirrored slices")]
 #[test_case(&|service| service["spec"]["clusterIPs"] = json!(["fd00::1", "10.101.0.10"]) ; "two families")]
@@ -211,4 +210,30 @@ fn affinity_looks_at_ready_backends(local: &[Value]) -> Vec<String> {
         ("beta", slice(&[ready("10.2.1.1")])),
     ]);
     allowed(&oracle, 0, "alpha")
+}
+
+/// Affinity of clients changes nobody's permission, and the maps have to hold its time-out.
+#[test]
+fn affinity_of_clients() {
+    let mut sticky = service(GLOBAL);
+    sticky["spec"]["sessionAffinity"] = json!("ClientIP");
+    sticky["spec"]["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": 600}});
+    let world_of = |service: &Value| world(&[("alpha", service.clone()), ("alpha", slice(&[ready("10.1.1.1")]))]);
+    let (oracle, plain) = (world_of(&sticky), world_of(&service(GLOBAL)));
+    assert_eq!(allowed(&oracle, 0, "alpha"), allowed(&plain, 0, "alpha"));
+    let alpha = "alpha".parse().expect("a valid name");
+    let right = oracle.truth(&alpha, "alpha-1");
+    let (address, _) = right.frontends.first_key_value().expect("it has a frontend");
+    let holding = |affinity_s| {
+        let frontend = MapFrontend { active: vec!["10.1.1.1:8080/TCP".to_owned()], affinity_s, ..MapFrontend::default() };
+        MapState { frontends: [(address.to_string(), frontend)].into(), ..MapState::default() }
+    };
+    let wrong = |affinity_s| {
+        let all = right.differences(&holding(affinity_s));
+        all.into_iter().filter(|one| one.kind == DifferenceKind::Affinity).map(|one| one.message).collect::<Vec<_>>()
+    };
+    assert_eq!(wrong(Some(600)), Vec::<String>::new());
+    let told = wrong(None);
+    assert!(told.len() == 1 && told[0].ends_with("session affinity is off and should be 600 s"), "{told:?}");
+    assert!(wrong(Some(5))[0].ends_with("session affinity is 5 s and should be 600 s"));
 }
