@@ -3,6 +3,7 @@
 mod sample;
 
 use meshbed_events::{Event, Outcome, RunRecord, Verdict};
+use meshbed_report::conformance::{self, CaseReport, CaseResult, ConformanceReport, ProfileReport, ProfileResult};
 use meshbed_report::{Summary, html};
 
 /// The largest page that is still pleasant to attach to a ticket.
@@ -27,7 +28,7 @@ fn samples() -> Vec<RunRecord> {
 
 /// Checks that every element is closed by its own end tag, in order; scripts and styles are skipped.
 fn assert_well_formed(page: &str) {
-    const VOID: [&str; 2] = ["meta", "input"];
+    const VOID: [&str; 3] = ["meta", "input", "br"];
     let mut open: Vec<&str> = Vec::new();
     let mut rest = page;
     while let Some(start) = rest.find('<') {
@@ -228,4 +229,24 @@ fn a_passed_run_has_no_section_on_failures() {
         last.event = Event::RunFinished { verdict: Verdict::Invalid, exit_code: 4 };
     }
     assert!(page(&record).contains("What went wrong"));
+}
+
+#[test]
+fn a_conformance_page_folds_long_reasons_and_escapes_them() {
+    let evil = "</script><b a=\"'&";
+    let case = CaseReport {
+        id: "GS-001".into(),
+        title: evil.into(),
+        required: true,
+        result: CaseResult::NonConformant,
+        reason: (0..20).map(|line| format!("{line} {evil}\n")).collect(),
+        ..CaseReport::default()
+    };
+    let profile =
+        ProfileReport { name: evil.into(), result: ProfileResult::of(std::slice::from_ref(&case)), cases: vec![case] };
+    let report = ConformanceReport { agent: evil.into(), profiles: vec![profile], ..ConformanceReport::default() };
+    let page = conformance::html(&report).expect("a report is rendered");
+    assert_well_formed(&page);
+    assert!(!page.contains("<b a="));
+    assert!(page.contains("<summary>17 more lines</summary>"), "three lines are open");
 }

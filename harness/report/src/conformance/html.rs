@@ -8,6 +8,8 @@ use crate::words::{self, NOTHING};
 
 /// Characters of one line of a reason.
 const LINE_MAX: usize = 600;
+/// Lines of a reason that are open; they are mostly of one kind, and further ones would hide the next case.
+const LINES_OPEN: usize = 3;
 
 #[derive(Template)]
 #[template(path = "conformance.html")]
@@ -38,7 +40,10 @@ struct CaseView {
     issue: String,
     result: &'static str,
     class: &'static str,
+    /// The lines that are open.
     reason: Vec<String>,
+    /// Those that are folded.
+    more: Vec<String>,
     reproduce: String,
     took: String,
     first_answer: String,
@@ -106,7 +111,8 @@ fn case(case: &CaseReport) -> CaseView {
         issue: case.issue.as_deref().map_or_else(String::new, clean),
         result: case.result.as_str(),
         class: case_class(case.result),
-        reason: case.reason.lines().map(clean).collect(),
+        reason: case.reason.lines().take(LINES_OPEN).map(clean).collect(),
+        more: case.reason.lines().skip(LINES_OPEN).map(clean).collect(),
         reproduce: clean(&case.reproduce),
         took: words::maybe_duration(case.duration()),
         first_answer: time(stopwatch.first_answer_ms),
