@@ -225,7 +225,8 @@ fn affinity_of_clients() {
     let right = oracle.truth(&alpha, "alpha-1");
     let (address, _) = right.frontends.first_key_value().expect("it has a frontend");
     let holding = |affinity_s| {
-        let frontend = MapFrontend { active: vec!["10.1.1.1:8080/TCP".to_owned()], affinity_s, ..MapFrontend::default() };
+        let frontend =
+            MapFrontend { active: vec!["10.1.1.1:8080/TCP".to_owned()], affinity_s, ..MapFrontend::default() };
         MapState { frontends: [(address.to_string(), frontend)].into(), ..MapState::default() }
     };
     let wrong = |affinity_s| {
