@@ -216,6 +216,9 @@ impl Stage {
         let both = |world: &World| {
             let mut reasons = world.unsettled_objects();
             reasons.extend(world.wrong_maps());
+            if !world.maps_read_since_acting() {
+                reasons.push("the maps were not read yet since the actions".to_owned());
+            }
             reasons
         };
         match self.wait(maps_wait_max, both).await {

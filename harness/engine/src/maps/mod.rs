@@ -83,13 +83,14 @@ struct Known {
 fn read_until_stopped(bpf_roots: &[PathBuf], pace: Pace, world: &Mutex<World>, stopped: &AtomicBool) {
     let mut known: Vec<Known> = bpf_roots.iter().map(|_| Known::default()).collect();
     while !stopped.load(Ordering::Relaxed) {
+        let read_from = locked(world).clock.now();
         for (node, root) in bpf_roots.iter().enumerate() {
             known[node].read(node, root, world);
         }
         // This thread samples; nothing waits for it by time. Pins have no notification that it could wait for.
         let hot = {
             let mut world = locked(world);
-            world.tick();
+            world.tick(read_from);
             !world.all_maps_right()
         };
         std::thread::park_timeout(if hot && pace == Pace::Measure { READING_HOT } else { READING_COLD });

@@ -45,6 +45,7 @@ pub(crate) type NodeIndex = usize;
 #[derive(Debug, Default)]
 struct Running {
     step: usize,
+    acted: Option<Micros>,
     settled: Option<Micros>,
     steady: Vec<Request>,
     steady_by_client: BTreeMap<(String, String), u64>,
@@ -89,6 +90,8 @@ pub(crate) struct World {
     running: Option<Running>,
     violations_between_steps: usize,
     changed: watch::Sender<u64>,
+    /// When the last complete reading of all maps began.
+    read_from: Micros,
     /// The thread that reads maps; it sleeps long while all are right.
     reader: Option<Thread>,
 }
@@ -128,6 +131,7 @@ impl World {
             running: None,
             violations_between_steps: 0,
             changed: watch::Sender::new(0),
+            read_from: Micros(0),
             reader: None,
         }
     }
@@ -275,8 +279,16 @@ impl World {
     }
 
     /// Complains about entries that are wrong for too long. Called whenever the maps were read, changed or not.
-    pub(crate) fn tick(&mut self) {
+    ///
+    /// `read_from` is when the reading of all maps began.
+    pub(crate) fn tick(&mut self, read_from: Micros) {
         let now = self.clock.now();
+        let acted = self.running.as_ref().and_then(|running| running.acted);
+        let first_since = acted.is_some_and(|acted| self.read_from < acted && read_from >= acted);
+        self.read_from = read_from;
+        if first_since {
+            self.bump();
+        }
         if self.truth_changes.is_some_and(|at| at <= now) {
             self.refresh_truth(now);
         }
@@ -538,8 +550,20 @@ impl World {
     }
 
     /// All actions of the running step are done.
-    pub(crate) fn step_acted(&self) -> Micros {
-        self.clock.now()
+    pub(crate) fn step_acted(&mut self) -> Micros {
+        let now = self.clock.now();
+        if let Some(running) = &mut self.running {
+            running.acted = Some(now);
+        }
+        if let Some(reader) = &self.reader {
+            reader.unpark();
+        }
+        now
+    }
+
+    /// Whether all maps were read since the actions of the running step: what was read before says nothing about them.
+    pub(crate) fn maps_read_since_acting(&self) -> bool {
+        self.running.as_ref().and_then(|running| running.acted).is_none_or(|acted| self.read_from >= acted)
     }
 
     /// When the running step began.

@@ -356,23 +356,15 @@ fn root_many_pods_at_once_and_a_new_kubelet() {
         let before = testbed.state("pod-0").containers.remove(0);
         assert!(before.is_alive(), "pods outlive the kubelet");
         testbed.start_kubelet();
-        let restarted = async |name: &str| loop {
-            let path = meshbed_node::PodState::path(&testbed.options.state_dir, "default", name);
-            match meshbed_node::PodState::read(&path) {
-                Ok(state) if state.containers.first().is_some_and(|process| *process != before) => return state,
-                _ => tokio::task::yield_now().await,
-            }
-        };
-        let state = restarted("pod-0").await;
-        assert!(!before.is_alive(), "the old process is gone");
-        while TcpStream::connect((state.ip, 80)).await.is_err() {
-            tokio::task::yield_now().await;
-        }
         let patch = Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
         testbed.pods().patch("pod-0", &PatchParams::default(), &patch).await.expect("the API takes it");
         while !testbed.state("pod-0").labels.contains_key("touched") {
             tokio::task::yield_now().await;
         }
+        let state = testbed.state("pod-0");
+        assert_eq!(state.containers[0], before, "the new kubelet takes over what it finds");
+        assert!(before.is_alive());
+        TcpStream::connect((state.ip, 80)).await.expect("it answers as before");
         let begin = Instant::now();
         for name in names.iter().map(String::as_str).chain(["first", "second"]) {
             testbed.pods().delete(name, &DeleteParams::default()).await.expect("the API takes it");
