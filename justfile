@@ -84,6 +84,8 @@ fuzz SECONDS="120": _build-tools _fuzz-tools
 lint: _build-tools _lint-tools
     cargo fmt --all --check
     cargo clippy --workspace --exclude mesh-bpf --all-targets -- -D warnings
+    # cargo-deny asks for the sources of all platforms; it looks at licences and bans without the network.
+    cargo fetch --locked --quiet
     cargo deny --offline check bans licenses sources
 
 # Accept changed snapshots.

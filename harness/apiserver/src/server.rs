@@ -159,7 +159,9 @@ impl Server {
             async move { cluster.keep_time().await }
         });
         if let Some(listener) = self.admin {
-            others.spawn(admin::serve(listener, Arc::clone(&self.api.misbehaviour), self.closing.clone()));
+            let misbehaviour = Arc::clone(&self.api.misbehaviour);
+            let subject = admin::Subject { cluster: Arc::clone(&cluster), misbehaviour };
+            others.spawn(admin::serve(listener, subject, self.closing.clone()));
         }
         let mut acceptors = JoinSet::new();
         for listener in self.listeners {

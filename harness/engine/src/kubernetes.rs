@@ -3,8 +3,10 @@
 use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    pin::pin,
 };
 
+use futures::TryStreamExt;
 use hyper::header::{HeaderValue, USER_AGENT};
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -15,9 +17,10 @@ use kube::{
     Api, Client, Config, ResourceExt,
     api::{
         ApiResource, DeleteParams, DynamicObject, EvictParams, GroupVersionKind, ListParams, Patch, PatchParams,
-        PostParams,
+        PostParams, WatchEvent, WatchParams,
     },
     config::{KubeConfigOptions, Kubeconfig},
+    core::Status,
 };
 use mesh_types::{ClusterName, ServiceKey};
 use meshbed_apiserver::admin::EXEMPT;
@@ -238,6 +241,18 @@ impl Cluster {
             .collect();
         addresses.sort();
         Ok(addresses)
+    }
+
+    /// How the API answers a watch of services that wants to go on from a revision: none when it goes on.
+    pub(crate) async fn refusal_from(&self, revision: u64) -> Result<Option<Box<Status>>, KubernetesError> {
+        let what = || format!("watch services from revision {revision}");
+        let api: Api<Service> = Api::all(self.client.clone());
+        let params = WatchParams::default().timeout(1);
+        let events = api.watch(&params, &revision.to_string()).await.map_err(self.request(what()))?;
+        match pin!(events).try_next().await.map_err(self.request(what()))? {
+            Some(WatchEvent::Error(status)) => Ok(Some(status)),
+            _ => Ok(None),
+        }
     }
 
     /// The cluster IP of a service.

@@ -90,14 +90,35 @@ impl Client {
         self.ask(&Request::Report).await
     }
 
+    /// Makes the server forget all changes until now, as a compaction of the etcd under kube-apiserver does; returns the
+    /// newest revision. Watches that are open go on. Whoever wants to go on from an older revision is answered `410`.
+    pub async fn compact(&mut self) -> Result<u64, ClientError> {
+        match self.converse(&Request::Compact).await? {
+            Reply::Compacted { revision } => Ok(revision),
+            other => Err(self.misunderstood(&other)),
+        }
+    }
+
     async fn ask(&mut self, request: &Request) -> Result<Vec<RuleReport>, ClientError> {
+        match self.converse(request).await? {
+            Reply::Done { reports } => Ok(reports),
+            other => Err(self.misunderstood(&other)),
+        }
+    }
+
+    async fn converse(&mut self, request: &Request) -> Result<Reply, ClientError> {
         let path = self.path.clone();
         let line = self.exchange(request).await.map_err(|source| ClientError::Socket { path: path.clone(), source })?;
         match serde_json::from_slice(&line) {
-            Ok(Reply::Done { reports }) => Ok(reports),
             Ok(Reply::Refused { problem }) => Err(ClientError::Refused { path, problem }),
+            Ok(reply) => Ok(reply),
             Err(source) => Err(ClientError::Reply { path, source }),
         }
+    }
+
+    fn misunderstood(&self, reply: &Reply) -> ClientError {
+        let source = <serde_json::Error as serde::de::Error>::custom(format!("a reply to another request: {reply:?}"));
+        ClientError::Reply { path: self.path.clone(), source }
     }
 
     async fn exchange(&mut self, request: &Request) -> io::Result<Vec<u8>> {

@@ -25,6 +25,8 @@ pub(super) enum Request {
     Clear,
     /// Tell of the rules in force.
     Report,
+    /// Forget all changes until now.
+    Compact,
 }
 
 /// What the server replies.
@@ -35,6 +37,11 @@ pub(super) enum Reply {
     Done {
         /// By name of the rule.
         reports: Vec<RuleReport>,
+    },
+    /// The changes until now are forgotten.
+    Compacted {
+        /// The newest revision: watches can continue from here.
+        revision: u64,
     },
     /// It is not done.
     Refused {

@@ -11,10 +11,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::protocol::{LINE_MAX, Reply, Request};
+use crate::cluster::Cluster;
 use crate::misbehaviour::{Misbehaviour, RuleError};
 
 /// Connections at a time: an engine needs one, a person with a shell another.
 const CONNECTIONS_MAX: usize = 32;
+
+/// What requests act on.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    /// The cluster behind the API.
+    pub(crate) cluster: Arc<Cluster>,
+    /// How the API misbehaves.
+    pub(crate) misbehaviour: Arc<Misbehaviour>,
+}
 
 /// Takes the socket, also from a server that was killed and left its file behind. A file of another sort is left alone.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -26,14 +36,14 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves the socket until the server closes.
-pub(crate) async fn serve(listener: UnixListener, misbehaviour: Arc<Misbehaviour>, closing: CancellationToken) {
+pub(crate) async fn serve(listener: UnixListener, subject: Subject, closing: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         let has_room = connections.len() < CONNECTIONS_MAX;
         tokio::select! {
             () = closing.cancelled() => return,
             accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => { connections.spawn(converse(stream, Arc::clone(&misbehaviour))); }
+                Ok((stream, _)) => { connections.spawn(converse(stream, subject.clone())); }
                 Err(error) => tracing::warn!(%error, "cannot accept on the admin socket"),
             },
             Some(_) = connections.join_next() => {}
@@ -41,13 +51,13 @@ pub(crate) async fn serve(listener: UnixListener, misbehaviour: Arc<Misbehaviour
     }
 }
 
-async fn converse(stream: UnixStream, misbehaviour: Arc<Misbehaviour>) {
-    if let Err(error) = answer_lines(stream, &misbehaviour).await {
+async fn converse(stream: UnixStream, subject: Subject) {
+    if let Err(error) = answer_lines(stream, &subject).await {
         tracing::debug!(%error, "admin connection ended");
     }
 }
 
-async fn answer_lines(stream: UnixStream, misbehaviour: &Misbehaviour) -> io::Result<()> {
+async fn answer_lines(stream: UnixStream, subject: &Subject) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
@@ -59,7 +69,7 @@ async fn answer_lines(stream: UnixStream, misbehaviour: &Misbehaviour) -> io::Re
             return Ok(());
         }
         let reply = match complete {
-            true => answer(&line, misbehaviour),
+            true => answer(&line, subject),
             false => Reply::Refused { problem: format!("a line has {LINE_MAX} bytes at most and ends in a line feed") },
         };
         let mut text = serde_json::to_vec(&reply).expect("a reply always serialises");
@@ -71,7 +81,7 @@ async fn answer_lines(stream: UnixStream, misbehaviour: &Misbehaviour) -> io::Re
     }
 }
 
-fn answer(line: &[u8], misbehaviour: &Misbehaviour) -> Reply {
+fn answer(line: &[u8], Subject { cluster, misbehaviour }: &Subject) -> Reply {
     let request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => return Reply::Refused { problem: format!("no request: {error}") },
@@ -81,6 +91,7 @@ fn answer(line: &[u8], misbehaviour: &Misbehaviour) -> Reply {
         Request::Remove { name } => misbehaviour.remove(&name).map(|report| vec![report]),
         Request::Clear => Ok(misbehaviour.clear()),
         Request::Report => Ok(misbehaviour.report()),
+        Request::Compact => return Reply::Compacted { revision: cluster.write(|state| state.compact()) },
     };
     match done {
         Ok(reports) => Reply::Done { reports },

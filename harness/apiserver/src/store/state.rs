@@ -93,7 +93,7 @@ impl State {
             self.index(kind, &name, None, Some(&object));
             self.collection_mut(kind).restore(name, object);
         }
-        self.collections.values_mut().for_each(|collection| collection.forget(self.revision));
+        self.compact();
         let revision =
             |object: &Object| json::text(object.value(), "/metadata/resourceVersion").parse().unwrap_or(0_u64);
         let mut events: Vec<(u64, Key)> = self
@@ -102,6 +102,12 @@ impl State {
             .collect();
         events.sort();
         self.events = events.into_iter().map(|(_, key)| key).collect();
+    }
+
+    /// Forgets the changes that led here, of every kind; tells the newest revision, which watches can continue from.
+    pub(crate) fn compact(&mut self) -> u64 {
+        self.collections.values_mut().for_each(|collection| collection.forget(self.revision));
+        self.revision
     }
 
     /// Hands all changes since the last time to the journal: from here on they outlive the process.

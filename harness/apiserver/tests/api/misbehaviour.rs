@@ -231,6 +231,30 @@ async fn watches_expire_and_informers_list_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn forgotten_history_cannot_be_continued_from() {
+    let (server, agent, harness) = server().await;
+    write(&harness, "a").await;
+    let before = agent.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    let mut open = watch(&agent).await;
+    write(&harness, "b").await;
+    assert_eq!(name_of_next(&mut open).await, "b");
+    let newest = server.admin().await.compact().await.unwrap();
+    write(&harness, "c").await;
+    assert_eq!(name_of_next(&mut open).await, "c", "watches that are open go on");
+    for (api, revision, expired) in
+        [(&agent, &before, true), (&harness, &before, true), (&agent, &newest.to_string(), false)]
+    {
+        let mut events = api.watch(&WatchParams::default(), revision).await.unwrap().boxed();
+        match next(&mut events).await.unwrap() {
+            WatchEvent::Error(status) => assert!(expired && status.code == 410, "{status:?}"),
+            WatchEvent::Added(map) => assert!(!expired && map.name_any() == "c", "{map:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn frozen_watches_say_nothing_and_then_everything() {
     let (server, agent, harness) = server().await;
     let (mut frozen, mut spared) = (watch(&agent).await, watch(&harness).await);

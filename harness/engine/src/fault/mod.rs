@@ -9,6 +9,7 @@ mod agent_hang;
 mod agent_kill;
 mod agent_restart;
 mod agent_stop;
+mod api_compact;
 mod api_gone;
 mod api_misbehaves;
 mod certificate_expired;
@@ -135,6 +136,7 @@ pub(crate) static FAULTS: &[Element<AnyFault>] = &[
     element!("etcdReset", etcd_reset::EtcdReset),
     element!("leaseLoss", lease_loss::LeaseLoss),
     element!("exporterKill", exporter_kill::ExporterKill),
+    element!("apiCompact", api_compact::ApiCompact),
     element!("apiGone", api_gone::ApiGone),
     element!("apiMisbehaves", api_misbehaves::ApiMisbehaves),
     element!("clusterDead", cluster_dead::ClusterDead),
