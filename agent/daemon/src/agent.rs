@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use mesh_core::{Effect, Event, State};
+use mesh_core::{Effect, Event, LifecycleConfig, State};
 use mesh_datapath::{Datapath, DatapathError};
 use mesh_k8s::LocalEvent;
-use mesh_kvstore::{ClusterIds, RemoteCluster, RemoteEvent, RemoteOptions};
+use mesh_kvstore::{ClusterIds, Decoded, EtcdConnector, RemoteCluster, RemoteEvent, RemoteOptions};
 use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterName, FrontendAddress, ServiceKey};
 use tokio::{
@@ -53,6 +53,7 @@ pub(crate) struct Agent<D> {
     state: State,
     datapath: D,
     ids: ClusterIds,
+    lifecycle: LifecycleConfig,
     clusters: BTreeMap<ClusterName, RemoteCluster>,
     /// Each cluster's events, taken away with the cluster, so that none comes after its removal.
     remote: StreamMap<ClusterName, ReceiverStream<RemoteEvent>>,
@@ -69,12 +70,13 @@ type Origin<'a> = Option<(&'a ClusterName, &'a ServiceKey, String)>;
 
 impl<D: Datapath> Agent<D> {
     /// An agent that knows nothing yet.
-    pub(crate) fn new(name: ClusterName, state: State, datapath: D, ids: ClusterIds, trace: Trace) -> Self {
+    pub(crate) fn new(name: ClusterName, state: State, datapath: D, lifecycle: LifecycleConfig, trace: Trace) -> Self {
         Self {
             name,
             state,
             datapath,
-            ids,
+            ids: ClusterIds::new(),
+            lifecycle,
             clusters: BTreeMap::new(),
             remote: StreamMap::new(),
             failed: BTreeMap::new(),
@@ -147,7 +149,7 @@ impl<D: Datapath> Agent<D> {
                 let service = service.map(|service| *service);
                 self.step(Event::RemoteService { cluster, cluster_id, key, service }, origin);
             }
-            RemoteEvent::Synced => self.step(Event::RemoteSynced { cluster }, None),
+            RemoteEvent::Synced(_) => self.step(Event::RemoteSynced { cluster }, None),
         }
     }
 
@@ -177,8 +179,9 @@ impl<D: Datapath> Agent<D> {
     fn add(&mut self, cluster: ClusterName, config: PathBuf) {
         tracing::info!(%cluster, "remote cluster added");
         self.step(Event::RemoteAdded { cluster: cluster.clone() }, None);
-        let options = RemoteOptions { cluster: cluster.clone(), config, ids: self.ids.clone() };
-        let (remote, events) = RemoteCluster::spawn(options);
+        let (ids, lifecycle) = (self.ids.clone(), self.lifecycle.clone());
+        let options = RemoteOptions { cluster: cluster.clone(), ids, lifecycle };
+        let (remote, events) = RemoteCluster::spawn(options, EtcdConnector::new(config), Decoded);
         self.clusters.insert(cluster.clone(), remote);
         self.remote.insert(cluster, ReceiverStream::new(events));
     }

@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use mesh_core::{ExportConfig, ExportEffect, ExportState};
 use mesh_k8s::{LocalEvent, LocalWatch};
-use mesh_kvstore::{Exporter, ExporterOptions, OnWritten, Write};
+use mesh_kvstore::{EtcdConnector, Exporter, ExporterOptions, OnWritten, Scope, Write};
 use mesh_types::ClusterName;
-use mesh_wire::Key;
+use mesh_wire::{ClusterConfig, Key, Layout, Resource};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     runtime::{Shutdown, block_on},
     trace::{Stage, Trace},
 };
+
+/// The kinds of objects that are announced. A reader waits for each of them, also for those that we export none of.
+const EXPORTED: [Resource; 4] = [Resource::Services, Resource::Nodes, Resource::Ip, Resource::Identities];
 
 /// Runs until a signal asks for the end. The keys stay until their leases expire.
 pub(crate) fn run(options: &ApiserverOptions) -> anyhow::Result<()> {
@@ -25,14 +28,13 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     let (trace, _trace_writer) = Trace::open(options.trace.trace_file.as_deref())?;
     let cluster = &options.cluster;
     let (name, id) = (cluster.cluster_name.clone(), cluster.cluster_id()?);
-    let exporter = Exporter::spawn(ExporterOptions {
-        cluster: name.clone(),
-        cluster_id: id,
-        limit: cluster.limit()?,
-        config: options.etcd_config()?,
-        lease_ttl: options.kvstore_lease_ttl,
+    let config = ClusterConfig::exported(id, cluster.limit()?);
+    let exporter_options = ExporterOptions {
+        lease_ttl: options.kvstore.kvstore_lease_ttl,
         on_written: trace.is_on().then(|| on_written(trace.clone())),
-    });
+        ..ExporterOptions::for_cluster(&name, &config, &EXPORTED)
+    };
+    let exporter = Exporter::spawn(exporter_options, EtcdConnector::new(options.kvstore.etcd_config()?));
     let client = mesh_k8s::client(&cluster.k8s_kubeconfig_path).await?;
     let (_watch, local) = LocalWatch::spawn(client);
     tracing::info!(cluster = %name, %id, "export starts");
@@ -61,12 +63,17 @@ async fn export(
             trace.record(Stage::Kubernetes, &cluster, service, version);
         }
         for effect in state.step(local::event(event)) {
-            let write = match effect {
-                ExportEffect::Put { key, value } => Write::Put { key, value },
-                ExportEffect::Delete { key } => Write::Delete { key },
-                ExportEffect::Synced => Write::Synced,
+            let wishes = match effect {
+                ExportEffect::Put { key, value } => vec![Write::Put { key, value }],
+                ExportEffect::Delete { key } => vec![Write::Delete { key }],
+                ExportEffect::Synced => {
+                    let scope = |resource| Scope::of(resource, Layout::State, &cluster);
+                    EXPORTED.map(|resource| Write::Complete(scope(resource))).into()
+                }
             };
-            writes.send(write).await.context("the writer of our own etcd ended")?;
+            for write in wishes {
+                writes.send(write).await.context("the writer of our own etcd ended")?;
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Export this cluster's global services to its etcd
     Apiserver(ApiserverOptions),
+    /// Copy what remote clusters export into this cluster's etcd, for its agents
+    Kvstoremesh(KvstoremeshOptions),
     /// Look into the BPF maps
     #[command(subcommand)]
     Bpf(BpfCommand),
@@ -38,7 +40,7 @@ pub(crate) enum Command {
 
 /// Who we are.
 #[derive(Debug, Args)]
-pub(crate) struct ClusterOptions {
+pub(crate) struct IdentityOptions {
     /// Name of this cluster
     #[arg(long, env = "CILIUM_CLUSTER_NAME", value_name = "NAME")]
     pub(crate) cluster_name: ClusterName,
@@ -48,12 +50,9 @@ pub(crate) struct ClusterOptions {
     /// Size of the mesh: 255 or 511
     #[arg(long, env = "CILIUM_MAX_CONNECTED_CLUSTERS", value_name = "NUMBER", default_value = "255")]
     max_connected_clusters: u16,
-    /// Kubeconfig file of this cluster
-    #[arg(long, env = "CILIUM_K8S_KUBECONFIG_PATH", value_name = "FILE")]
-    pub(crate) k8s_kubeconfig_path: PathBuf,
 }
 
-impl ClusterOptions {
+impl IdentityOptions {
     /// Size of the mesh.
     pub(crate) fn limit(&self) -> anyhow::Result<MaxConnectedClusters> {
         match self.max_connected_clusters {
@@ -70,6 +69,24 @@ impl ClusterOptions {
             bail!("cannot use default cluster name (default) with option cluster-id");
         }
         Ok(id)
+    }
+}
+
+/// Who we are, and our own Kubernetes.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterOptions {
+    #[command(flatten)]
+    pub(crate) identity: IdentityOptions,
+    /// Kubeconfig file of this cluster
+    #[arg(long, env = "CILIUM_K8S_KUBECONFIG_PATH", value_name = "FILE")]
+    pub(crate) k8s_kubeconfig_path: PathBuf,
+}
+
+impl std::ops::Deref for ClusterOptions {
+    type Target = IdentityOptions;
+
+    fn deref(&self) -> &IdentityOptions {
+        &self.identity
     }
 }
 
@@ -112,6 +129,9 @@ pub(crate) struct RunOptions {
     /// Directory with one etcd configuration file a remote cluster, named as the cluster; without it there is no mesh
     #[arg(long, env = "CILIUM_CLUSTERMESH_CONFIG", value_name = "DIR")]
     pub(crate) clustermesh_config: Option<PathBuf>,
+    /// How long a remote cluster may not be ready before its services are dropped, such as `10m`; 0 for ever
+    #[arg(long, env = "CILIUM_CLUSTERMESH_CACHE_TTL", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) clustermesh_cache_ttl: Option<Duration>,
     /// Directory for run-time files
     #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
@@ -119,19 +139,47 @@ pub(crate) struct RunOptions {
     pub(crate) trace: TraceOptions,
 }
 
+/// Where our own cluster's etcd is, and how to write to it.
+#[derive(Debug, Args)]
+pub(crate) struct KvstoreOptions {
+    /// Where this cluster's etcd is: `etcd.config=FILE`, a client configuration file
+    #[arg(long, env = "CILIUM_KVSTORE_OPT", value_name = "KEY=VALUE", value_delimiter = ',', required = true)]
+    kvstore_opt: Vec<String>,
+    /// How long this process's keys outlive it, such as `15m`
+    #[arg(long, env = "CILIUM_KVSTORE_LEASE_TTL", value_name = "DURATION", default_value = "15m", value_parser = lease_ttl)]
+    pub(crate) kvstore_lease_ttl: Duration,
+}
+
 /// Options of `apiserver`.
 #[derive(Debug, Args)]
 pub(crate) struct ApiserverOptions {
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
-    /// Where this cluster's etcd is: `etcd.config=FILE`, a client configuration file
-    #[arg(long, env = "CILIUM_KVSTORE_OPT", value_name = "KEY=VALUE", value_delimiter = ',', required = true)]
-    kvstore_opt: Vec<String>,
-    /// How long this cluster's keys outlive this process, such as `15m`
-    #[arg(long, env = "CILIUM_KVSTORE_LEASE_TTL", value_name = "DURATION", default_value = "15m", value_parser = lease_ttl)]
-    pub(crate) kvstore_lease_ttl: Duration,
+    #[command(flatten)]
+    pub(crate) kvstore: KvstoreOptions,
     #[command(flatten)]
     pub(crate) trace: TraceOptions,
+}
+
+/// Options of `kvstoremesh`.
+#[derive(Debug, Args)]
+pub(crate) struct KvstoremeshOptions {
+    #[command(flatten)]
+    pub(crate) cluster: IdentityOptions,
+    #[command(flatten)]
+    pub(crate) kvstore: KvstoreOptions,
+    /// Directory with one etcd configuration file a remote cluster, named as the cluster
+    #[arg(long, env = "CILIUM_CLUSTERMESH_CONFIG", value_name = "DIR")]
+    pub(crate) clustermesh_config: PathBuf,
+    /// How long agents are held back until a remote cluster is copied
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = humantime::parse_duration)]
+    pub(crate) per_cluster_ready_timeout: Duration,
+    /// How long agents are held back until all remote clusters are copied
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) global_ready_timeout: Duration,
+    /// Keep the cache of a remote cluster that is removed
+    #[arg(long, hide = true)]
+    pub(crate) disable_drain_on_disconnection: bool,
 }
 
 /// A time to live that an etcd grants: whole seconds, one to nine billion.
@@ -143,7 +191,7 @@ fn lease_ttl(text: &str) -> Result<Duration, String> {
     Ok(ttl)
 }
 
-impl ApiserverOptions {
+impl KvstoreOptions {
     /// The etcd client configuration file.
     pub(crate) fn etcd_config(&self) -> anyhow::Result<PathBuf> {
         let mut file = None;
@@ -271,8 +319,8 @@ mod tests {
             "etcd.qps=100,etcd.config=/e",
         ]);
         let Command::Apiserver(options) = command else { panic!("not `apiserver`: {command:?}") };
-        assert_eq!(options.etcd_config().ok(), Some("/e".into()));
-        assert_eq!(options.kvstore_lease_ttl, mesh_kvstore::ExporterOptions::LEASE_TTL);
+        assert_eq!(options.kvstore.etcd_config().ok(), Some("/e".into()));
+        assert_eq!(options.kvstore.kvstore_lease_ttl, mesh_kvstore::ExporterOptions::LEASE_TTL);
         let error = options.cluster.cluster_id().expect_err("0 is reserved");
         assert_eq!(format!("{error:#}"), "invalid `--cluster-id`: ClusterID 0 is reserved");
     }

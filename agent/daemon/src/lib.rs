@@ -16,6 +16,7 @@ mod cleanup;
 mod cli;
 #[cfg(feature = "planted-defects")]
 mod defect;
+mod kvstoremesh;
 mod lb;
 mod local;
 mod logging;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(options) => run::run(&options).map(|()| String::new()),
         Command::Apiserver(options) => apiserver::run(&options).map(|()| String::new()),
+        Command::Kvstoremesh(options) => kvstoremesh::run(&options).map(|()| String::new()),
         Command::Bpf(command) => lb::list(&command),
         Command::Status(options) => status::print(&options),
         Command::Cleanup(options) => cleanup::run(&options).map(|()| String::new()),

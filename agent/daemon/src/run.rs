@@ -1,10 +1,10 @@
 //! `mesh-agent run`: the agent of a node.
 
 use anyhow::Context as _;
-use mesh_core::{Config, State};
+use mesh_core::{Config, LifecycleConfig, ServiceFormat, State};
 use mesh_datapath::{BpfDatapath, Datapath as _};
 use mesh_k8s::LocalWatch;
-use mesh_kvstore::ClusterIds;
+use mesh_wire::Resource;
 
 use crate::{
     agent::{Agent, Inputs},
@@ -36,8 +36,14 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     let restored = datapath.restored();
     let config = Config { cluster_name: name.clone(), cluster_id: id, node_name: options.node_name.clone(), restored };
     tracing::info!(cluster = %name, %id, node = options.node_name, restored = config.restored, "agent starts");
-    let ids = ClusterIds::new(id, cluster.limit()?);
-    let agent = Agent::new(name, State::new(config), datapath, ids, trace);
+    let lifecycle = LifecycleConfig {
+        cluster_id: id,
+        limit: cluster.limit()?,
+        resources: [Resource::Services].into(),
+        service_format: ServiceFormat::default(),
+        cache_ttl: options.clustermesh_cache_ttl.filter(|ttl| !ttl.is_zero()),
+    };
+    let agent = Agent::new(name, State::new(config), datapath, lifecycle, trace);
     tokio::select! {
         result = agent.run(Inputs { local, directory, status }) => result.map(|never| match never {}),
         signal = shutdown.requested() => {

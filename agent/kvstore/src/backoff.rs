@@ -25,11 +25,6 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The sum of all waits since the first failure in a row.
-    pub(crate) fn waited(&self) -> Duration {
-        (0..self.failures).map(Self::wait).sum()
-    }
-
     /// Counts a failure and says how long to wait before the next attempt.
     pub(crate) fn next(&mut self) -> Duration {
         let wait = Self::wait(self.failures);
@@ -52,9 +47,7 @@ mod tests {
         let mut backoff = Backoff::new();
         let waits: Vec<u128> = (0..7).map(|_| backoff.next().as_millis()).collect();
         assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
-        assert_eq!(backoff.waited().as_millis(), 3550);
         backoff.reset();
-        assert_eq!(backoff.waited(), Duration::ZERO);
         assert_eq!(backoff.next(), Backoff::FIRST);
     }
 }

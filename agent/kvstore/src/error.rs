@@ -2,9 +2,6 @@
 
 use std::{error::Error, time::Duration};
 
-use mesh_types::{ClusterId, ClusterName};
-use mesh_wire::ClusterConfigError;
-
 use crate::EtcdConfigError;
 
 /// Why a session with an etcd ended or never began. Every one of them is retried.
@@ -34,8 +31,8 @@ pub enum SessionError {
     Request {
         /// What was being done.
         act: &'static str,
-        /// etcd's words or the transport's.
-        error: etcd_client::Error,
+        /// What the kvstore said.
+        error: RequestError,
     },
     /// No answer in time.
     #[error("{act}: timed out after {after:?}")]
@@ -73,32 +70,6 @@ pub enum SessionError {
         /// What was being done.
         act: &'static str,
     },
-    /// The heartbeat of the remote cluster stopped.
-    #[error("quorum check failed: {since:?} since last heartbeat update has been received")]
-    HeartbeatLost {
-        /// Time since the last one.
-        since: Duration,
-    },
-    /// The remote cluster has not written its configuration.
-    #[error("cluster configuration expected to be present but not found")]
-    ClusterConfigMissing,
-    /// The remote cluster's configuration cannot be used.
-    #[error("{}", chain(.0))]
-    ClusterConfigInvalid(ClusterConfigError),
-    /// The remote cluster's configuration changed in a way that needs a new start.
-    #[error("cluster configuration changed")]
-    ClusterConfigChanged,
-    /// The remote cluster claims our own ID.
-    #[error("clusterID {0} is assigned to the local cluster")]
-    LocalClusterId(ClusterId),
-    /// Another remote cluster holds the ID.
-    #[error("clusterID {id} is already used by `{holder}`")]
-    ClusterIdInUse {
-        /// The ID.
-        id: ClusterId,
-        /// Who has it.
-        holder: ClusterName,
-    },
     /// A lease of ours is gone, and all keys with it.
     #[error("lease {0:x} expired")]
     LeaseLost(i64),
@@ -112,11 +83,25 @@ impl SessionError {
     pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::ReceiverGone)
     }
+}
 
-    /// Wraps an etcd error with what was being done.
-    pub(crate) fn request(act: &'static str) -> impl FnOnce(etcd_client::Error) -> Self {
-        move |error| Self::Request { act, error }
-    }
+/// What a kvstore answered instead of doing as it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// We may not do that, in the kvstore's words: `etcdserver: permission denied`.
+    #[error("{0}")]
+    Refused(String),
+    /// Any other refusal.
+    #[error("{code}: {message}")]
+    Status {
+        /// gRPC's word for it.
+        code: String,
+        /// The kvstore's words.
+        message: String,
+    },
+    /// The connection broke, with all causes.
+    #[error("{0}")]
+    Transport(String),
 }
 
 /// An error and all its causes in one line: these texts end up in a status report, where no chain can be shown.

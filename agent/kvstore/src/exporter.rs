@@ -1,17 +1,19 @@
-//! The writer: one task that keeps our cluster's keys in our own etcd as they should be.
+//! The writer: one task that keeps our keys in our own kvstore as they should be.
 //!
-//! It works from what is wanted, not from what happened: whatever breaks, the next connection looks at what the etcd
-//! holds and makes the difference good.
+//! It works from what is wanted, not from what happened: whatever breaks, the next connection looks at what the kvstore
+//! holds and makes the difference good. What belongs together is a [`Scope`]: its canary is written when everything in it
+//! is, and never before.
 
 mod keys;
 mod leases;
+mod scope;
 mod session;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, Unit};
 use mesh_planted::{Defect, planted};
-use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
+use mesh_types::ClusterName;
 use mesh_wire::{ClusterConfig, Key, Layout, Resource};
 use tokio::{
     sync::{mpsc, watch},
@@ -19,16 +21,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{backoff::Backoff, config::ConfigFile};
+pub use scope::Scope;
+
+use crate::{backoff::Backoff, remote::prefix, store::Connect};
 use keys::Keys;
 use leases::Leases;
+use scope::Scopes;
 
 /// Writes that may wait for the task; it takes them at once, so this only covers a burst.
 const WRITES_WAITING_MAX: usize = 1024;
-/// The kinds of objects that get a canary. A reader waits for each of them, also for those that we export none of.
-const CANARIES: [Resource; 4] = [Resource::Services, Resource::Nodes, Resource::Ip, Resource::Identities];
 
-/// A wish about one key.
+/// A wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// The key shall have this value.
@@ -43,25 +46,33 @@ pub enum Write {
         /// The whole key.
         key: String,
     },
-    /// All keys that are wanted at the start were named: stale ones can be deleted and canaries written.
-    Synced,
+    /// From now on these keys are ours.
+    Open(Scope),
+    /// All keys of the scope that are wanted at the start were named: stale ones can be deleted and the canary written.
+    Complete(Scope),
+    /// The scope is given up: its canary and all its keys that are wanted shall be gone.
+    Close(Scope),
 }
 
 /// Settings of the writer.
 #[derive(Clone, Debug)]
 pub struct ExporterOptions {
-    /// Our cluster's name.
-    pub cluster: ClusterName,
-    /// Our cluster's ID.
-    pub cluster_id: ClusterId,
-    /// Size of the mesh.
-    pub limit: MaxConnectedClusters,
-    /// Our etcd's client configuration file, read anew at each connection.
-    pub config: PathBuf,
     /// How long our keys outlive us.
     pub lease_ttl: Duration,
     /// Who wants to know of each key that was written.
     pub on_written: Option<OnWritten>,
+    /// Scopes that are open from the start; [`Exporter::ready`] waits for them.
+    pub scopes: Vec<Scope>,
+    /// Keys that are wanted from the start.
+    pub keys: Vec<(String, Vec<u8>)>,
+}
+
+impl Scope {
+    /// One kind of object of a cluster.
+    pub fn of(resource: Resource, layout: Layout, cluster: &ClusterName) -> Self {
+        let canary = Key::synced(layout, cluster, resource).to_string();
+        Self { prefix: prefix(resource, layout, cluster), canary }
+    }
 }
 
 /// Called with each key that was put, as soon as the etcd has answered, and the revision that it has now. Must be quick:
@@ -88,6 +99,16 @@ impl fmt::Debug for OnWritten {
 impl ExporterOptions {
     /// Cilium's time to live of leases.
     pub const LEASE_TTL: Duration = Duration::from_secs(15 * 60);
+
+    /// For a cluster that exports these kinds of objects to its own kvstore.
+    pub fn for_cluster(cluster: &ClusterName, config: &ClusterConfig, resources: &[Resource]) -> Self {
+        Self {
+            lease_ttl: Self::LEASE_TTL,
+            on_written: None,
+            scopes: resources.iter().map(|resource| Scope::of(*resource, Layout::State, cluster)).collect(),
+            keys: vec![(Key::ClusterConfig(cluster.clone()).to_string(), config.encode())],
+        }
+    }
 }
 
 /// The writer. Dropping it ends its task at once; the keys stay until their leases expire.
@@ -100,10 +121,10 @@ pub struct Exporter {
 
 impl Exporter {
     /// Starts the task. It tries for ever, until dropped.
-    pub fn spawn(options: ExporterOptions) -> Self {
+    pub fn spawn<C: Connect>(options: ExporterOptions, connector: C) -> Self {
         let (writes, receiver) = mpsc::channel(WRITES_WAITING_MAX);
         let (ready_sender, ready) = watch::channel(false);
-        let writer = Writer::new(options, receiver, ready_sender);
+        let writer = Writer::new(options, connector, receiver, ready_sender);
         Self { task: tokio::spawn(writer.run()), writes, ready }
     }
 
@@ -129,28 +150,25 @@ impl Drop for Exporter {
 }
 
 /// What the task owns.
-struct Writer {
-    options: ExporterOptions,
-    file: ConfigFile,
+struct Writer<C> {
+    connector: C,
+    on_written: Option<OnWritten>,
     writes: mpsc::Receiver<Write>,
     ready: watch::Sender<bool>,
     keys: Keys,
     leases: Leases,
-    /// Value of our cluster configuration.
-    config: Vec<u8>,
-    /// [`Write::Synced`] came.
-    synced: bool,
+    scopes: Scopes,
     backoff: Backoff,
 }
 
-impl Writer {
-    fn new(options: ExporterOptions, writes: mpsc::Receiver<Write>, ready: watch::Sender<bool>) -> Self {
-        let mut keys = Keys::default();
-        let config = ClusterConfig::exported(options.cluster_id, options.limit).encode();
-        keys.put(Key::ClusterConfig(options.cluster.clone()).to_string(), config.clone());
+impl<C: Connect> Writer<C> {
+    fn new(options: ExporterOptions, connector: C, writes: mpsc::Receiver<Write>, ready: watch::Sender<bool>) -> Self {
+        let (mut keys, mut scopes) = (Keys::default(), Scopes::default());
+        options.keys.into_iter().for_each(|(key, value)| keys.put(key, value));
+        options.scopes.into_iter().for_each(|scope| scopes.add(scope));
         let leases = Leases::new(options.lease_ttl);
-        let file = ConfigFile::new(options.config.clone());
-        Self { options, file, writes, ready, keys, leases, config, synced: false, backoff: Backoff::new() }
+        let on_written = options.on_written;
+        Self { connector, on_written, writes, ready, keys, leases, scopes, backoff: Backoff::new() }
     }
 
     async fn run(mut self) {
@@ -187,12 +205,16 @@ impl Writer {
             Write::Put { key, value } => self.keys.put(key, value),
             Write::Delete { .. } if planted(Defect::ExporterNeverDeletes) => {}
             Write::Delete { key } => self.keys.delete(key),
-            Write::Synced => self.synced = true,
+            Write::Open(scope) => self.scopes.add(scope),
+            Write::Complete(scope) => self.scopes.complete(&scope),
+            Write::Close(scope) => {
+                self.scopes.remove(&scope);
+                self.keys.delete(scope.canary);
+                for key in self.keys.wanted(&scope.prefix) {
+                    self.keys.delete(key);
+                }
+            }
         }
-    }
-
-    fn canaries(&self) -> impl Iterator<Item = String> {
-        CANARIES.map(|resource| Key::synced(Layout::State, &self.options.cluster, resource).to_string()).into_iter()
     }
 }
 

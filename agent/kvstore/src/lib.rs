@@ -5,20 +5,18 @@
 //! something breaks, and begins again; keys and values are `mesh-wire`'s. No decision about backends is made here.
 
 mod backoff;
-mod config;
-mod connection;
 mod error;
-#[cfg(test)]
-#[path = "../tests/etcd/server.rs"]
-#[expect(dead_code, reason = "the etcd of the integration tests can do more than is needed here")]
-mod etcd_server;
+pub mod etcd;
 mod exporter;
-mod prefix;
+pub mod memory;
 mod remote;
+pub mod store;
 
-pub use config::{EtcdConfig, EtcdConfigError, EtcdConfigErrorKind};
-pub use error::SessionError;
-pub use exporter::{Exporter, ExporterOptions, OnWritten, Write};
+pub use error::{RequestError, SessionError};
+pub use etcd::{EtcdConfig, EtcdConfigError, EtcdConfigErrorKind, EtcdConnector};
+pub use exporter::{Exporter, ExporterOptions, OnWritten, Scope, Write};
+pub use memory::MemoryServer;
 pub use remote::{
-    ClusterIds, RemoteCluster, RemoteConfigStatus, RemoteEvent, RemoteOptions, RemoteStatus, RemoteSynced,
+    ClusterIds, Copied, CopyEvent, Decoded, Reading, RemoteCluster, RemoteConfigStatus, RemoteEvent, RemoteOptions,
+    RemoteStatus, RemoteSynced, Source,
 };

@@ -1,20 +1,26 @@
-//! The reader: one task a remote cluster, which keeps a connection to its etcd and reports its services.
+//! The reader: one task a remote cluster, which keeps a connection to its kvstore and reports what is in it.
+//!
+//! [`mesh_core::Lifecycle`] decides, the task does: it performs [`Action`]s on a [`Session`] and tells what came of them.
 
+mod copied;
+mod decoded;
+mod follow;
 mod ids;
-mod services;
+mod known;
 mod session;
 mod status;
 
 use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
+use mesh_core::{Action, Input, Lifecycle, LifecycleConfig};
 use mesh_planted::{Defect, planted};
-use mesh_types::{ClusterId, ClusterName, ServiceKey};
-use mesh_wire::ClusterService;
+use mesh_types::{ClusterId, ClusterName};
+use mesh_wire::{ClusterConfig, Layout, Resource};
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinHandle,
@@ -22,35 +28,58 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+pub use copied::{Copied, CopyEvent};
+pub use decoded::{Decoded, RemoteEvent};
 pub use ids::ClusterIds;
 pub use status::{RemoteConfigStatus, RemoteStatus, RemoteSynced};
 
-use crate::{EtcdConfig, SessionError, backoff::Backoff, config::ConfigFile, error::chain};
+use crate::store::Connect;
+use follow::Reporter;
 use ids::Reservation;
-use services::Services;
+use session::{Session, Told};
 
 /// Events that may wait for the receiver: a burst of a whole listing page a few times over. When full, the reader
 /// waits, and etcd keeps the rest.
 const EVENTS_WAITING_MAX: usize = 1024;
-/// When [`Defect::DeadClusterForgotten`] forgets: seconds spent waiting between attempts to connect.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
-/// What a remote cluster says.
+/// Where the objects of a remote cluster are in its kvstore, and what they must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RemoteEvent {
-    /// A service was written or deleted.
-    Service {
-        /// The remote cluster's ID.
-        cluster_id: ClusterId,
-        /// Which service.
-        key: ServiceKey,
-        /// Its value now; `None` when it is gone.
-        service: Option<Box<ClusterService>>,
-        /// The etcd's revision that made it so; that of the listing for what a listing lacks, 0 when no etcd said it.
+pub struct Source {
+    /// Tree that they lie in.
+    pub layout: Layout,
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// The cluster's ID, from its configuration.
+    pub cluster_id: ClusterId,
+}
+
+/// Makes events of what is in a remote cluster's kvstore.
+pub trait Reading: Send + Sync + 'static {
+    /// What is reported.
+    type Event: Send + 'static;
+
+    /// The cluster's configuration was accepted. Comes first on each connection; nothing is reported by default.
+    fn config(&self, config: &ClusterConfig) -> Option<Self::Event> {
+        let _not_told = config;
+        None
+    }
+
+    /// The object at the key that ends in `tail` has this value now. In words, why it cannot be read: then what was
+    /// reported of it before stays, unless a new listing is under way.
+    fn put(
+        &self,
+        source: &Source,
+        resource: Resource,
+        tail: &str,
+        value: Vec<u8>,
         revision: i64,
-    },
-    /// All services of the remote cluster were reported. Comes once for each connection.
-    Synced,
+    ) -> Result<Self::Event, String>;
+
+    /// The object, which was reported before, is gone. `revision` is 0 when no kvstore said so.
+    fn gone(&self, source: &Source, resource: Resource, tail: &str, revision: i64) -> Self::Event;
+
+    /// All objects of that kind were reported. Comes once for each connection.
+    fn listed(&self, source: &Source, resource: Resource) -> Self::Event;
 }
 
 /// Settings of a reader.
@@ -58,10 +87,10 @@ pub enum RemoteEvent {
 pub struct RemoteOptions {
     /// Name of the remote cluster.
     pub cluster: ClusterName,
-    /// Its etcd client configuration file, read anew at each connection.
-    pub config: PathBuf,
     /// The cluster IDs in use, shared by all readers.
     pub ids: ClusterIds,
+    /// What is read, and how long it is kept.
+    pub lifecycle: LifecycleConfig,
 }
 
 /// A reader. Dropping it ends its task at once; nothing more is reported then, and what was reported stays.
@@ -74,20 +103,24 @@ pub struct RemoteCluster {
 
 impl RemoteCluster {
     /// Starts the reader's task. It tries for ever, until dropped or until the receiver is gone.
-    pub fn spawn(options: RemoteOptions) -> (Self, mpsc::Receiver<RemoteEvent>) {
+    pub fn spawn<C: Connect, R: Reading>(
+        options: RemoteOptions,
+        connector: C,
+        reading: R,
+    ) -> (Self, mpsc::Receiver<R::Event>) {
         let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
         let (status_sender, status) = watch::channel(RemoteStatus::new(options.cluster.clone()));
         let reconnect = Arc::new(Notify::new());
         let span = tracing::info_span!("remote", cluster = %options.cluster);
+        let lifecycle = Lifecycle::new(options.lifecycle.clone(), Duration::ZERO);
         let reader = Reader {
-            config: ConfigFile::new(options.config.clone()),
-            options,
-            events,
+            reporter: Arc::new(Reporter::new(reading, events, status_sender.clone())),
+            connector: Arc::new(tokio::sync::Mutex::new(connector)),
             status: status_sender,
-            services: Services::default(),
             reservation: None,
-            backoff: Backoff::new(),
-            resume: None,
+            lifecycle,
+            begun: Instant::now(),
+            options,
         };
         let task = tokio::spawn(reader.run(Arc::clone(&reconnect)).instrument(span));
         (Self { task, status, reconnect }, receiver)
@@ -121,97 +154,159 @@ impl Drop for RemoteCluster {
 }
 
 /// What the task owns: everything that outlives a connection.
-struct Reader {
+struct Reader<C: Connect, R: Reading> {
     options: RemoteOptions,
-    events: mpsc::Sender<RemoteEvent>,
+    connector: Arc<tokio::sync::Mutex<C>>,
+    reporter: Arc<Reporter<R>>,
     status: watch::Sender<RemoteStatus>,
-    services: Services,
     reservation: Option<Reservation>,
-    backoff: Backoff,
-    config: ConfigFile,
-    /// [`Defect::WatchStuckAfterCompaction`]: the etcd and the last revision that was seen of it.
-    resume: Option<(u64, i64)>,
+    lifecycle: Lifecycle,
+    begun: Instant,
 }
 
-impl Reader {
+impl<C: Connect, R: Reading> Reader<C, R> {
     async fn run(mut self, reconnect: Arc<Notify>) {
-        let file = self.options.config.clone();
+        let mut session = Session::new();
+        let mut inputs = VecDeque::from([Input::Tick]);
         loop {
-            let error = tokio::select! {
-                error = self.session() => error,
-                () = usable_change(&reconnect, &file) => {
-                    tracing::info!("Configuration of remote cluster changed, connecting anew");
-                    self.backoff.reset();
-                    self.status.send_modify(RemoteStatus::disconnect);
-                    continue;
+            let input = match inputs.pop_front() {
+                Some(input) => input,
+                None => {
+                    let deadline = self.lifecycle.deadline().map(|deadline| self.begun + deadline);
+                    tokio::select! {
+                        told = session.next() => self.told(told, &mut session),
+                        () = self.usable_change(&reconnect) => Input::Reconfigured,
+                        () = until(deadline) => Input::Tick,
+                        () = self.reporter.closed() => return,
+                    }
                 }
             };
-            if !error.is_retryable() {
-                return;
+            self.log(&input);
+            let accepted = self.lifecycle.cluster_config().is_some();
+            let actions = self.lifecycle.step(self.begun.elapsed(), input);
+            if !accepted && let Some(config) = self.lifecycle.cluster_config() {
+                self.reporter.config(config).await;
             }
-            if planted(Defect::RemoteRemovedTooEarly)
-                || (planted(Defect::DeadClusterForgotten) && self.backoff.waited() >= FORGOTTEN_AFTER)
-            {
-                self.forget().await;
+            for action in actions {
+                inputs.extend(self.perform(action, &mut session).await);
             }
-            let wait = self.failed(&error);
-            tokio::select! {
-                () = sleep_until(Instant::now() + wait) => {}
-                () = usable_change(&reconnect, &file) => self.backoff.reset(),
+            self.tell_status(&session);
+        }
+    }
+
+    /// What the session tells is what happened.
+    fn told(&self, told: Told<C::Store>, session: &mut Session<C::Store>) -> Input {
+        match told {
+            Told::Connected(store, heartbeat) => {
+                session.connected(store, heartbeat);
+                Input::Connected
+            }
+            Told::Input(input) => input,
+        }
+    }
+
+    /// Does what was decided. What is known at once of the outcome is returned.
+    async fn perform(&mut self, action: Action, session: &mut Session<C::Store>) -> Option<Input> {
+        match action {
+            Action::Connect => session.connect(Arc::clone(&self.connector)),
+            Action::Disconnect => *session = Session::new(),
+            Action::ReadConfig => session.read_config(self.options.cluster.clone()),
+            Action::Reserve(id) => return Some(Input::Reserved(self.reserve(id))),
+            Action::Release => self.reservation = None,
+            Action::WatchCanaries => session.watch_canaries(self.source()?),
+            Action::Follow(resource) => session.follow(&self.reporter, self.source()?, resource),
+            Action::Drain => self.reporter.drain(None).await,
+            Action::Revoke => {
+                tracing::warn!("Remote cluster was not ready for too long, its services are dropped");
+                self.reporter.drain(Some(&[Resource::Services, Resource::EndpointSlices])).await;
+            }
+        }
+        None
+    }
+
+    /// Takes an ID; returns who has it, if somebody else does.
+    fn reserve(&mut self, id: ClusterId) -> Option<ClusterName> {
+        match self.options.ids.reserve(id, &self.options.cluster) {
+            Ok(reservation) => {
+                self.reservation = Some(reservation);
+                None
+            }
+            Err(holder) => Some(holder),
+        }
+    }
+
+    fn source(&self) -> Option<Arc<Source>> {
+        let (config, layout) = (self.lifecycle.cluster_config()?, self.lifecycle.layout()?);
+        Some(Arc::new(Source { layout, cluster: self.options.cluster.clone(), cluster_id: config.id }))
+    }
+
+    /// Waits until the configuration is another one that can be used.
+    async fn usable_change(&self, reconnect: &Notify) {
+        loop {
+            reconnect.notified().await;
+            // A connection that is being made holds the connector, and reads what is configured by now.
+            match self.connector.lock().await.check() {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(error, "Configuration of remote cluster cannot be used, everything stays as it is");
+                }
             }
         }
     }
 
-    /// A defect: takes back everything that the cluster said.
-    async fn forget(&mut self) {
-        if let Some(id) = self.reservation.as_ref().map(Reservation::id) {
-            let events = self.services.drain(id);
-            // The next report notices that nobody receives any more.
-            drop(self.report(events).await);
+    fn log(&self, input: &Input) {
+        match input {
+            Input::Reconfigured => tracing::info!("Configuration of remote cluster changed, connecting anew"),
+            Input::Connected => tracing::info!("Connection to remote cluster established"),
+            Input::Listed(resource) => tracing::debug!(?resource, "listed"),
+            _ => {}
         }
     }
 
-    /// Notes a failure and returns the wait before the next attempt.
-    fn failed(&mut self, error: &SessionError) -> Duration {
-        let wait = self.backoff.next();
-        tracing::warn!(%error, retry_in = ?wait, "Connection to remote cluster failed");
-        self.status.send_modify(|status| {
-            status.disconnect();
-            status.status = format!("Err: {error}");
-            status.num_failures += 1;
-            status.last_failure = Some(Timestamp::now());
-        });
-        wait
-    }
-
-    /// Reports events in order; waits while the receiver is busy.
-    async fn report(&mut self, events: impl IntoIterator<Item = RemoteEvent>) -> Result<(), SessionError> {
-        for event in events {
-            let place = self.events.reserve().await.map_err(|_| SessionError::ReceiverGone)?;
-            // Nothing can interrupt between these two.
-            self.services.reported(&event);
-            place.send(event);
-        }
-        let counts = (self.services.count(), self.services.malformed());
+    /// Brings the status up to date, and logs what is new in it.
+    fn tell_status(&self, session: &Session<C::Store>) {
+        let next = {
+            let mut next = self.status.borrow().clone();
+            next.take(&self.lifecycle, session.cluster_id());
+            next
+        };
         self.status.send_if_modified(|status| {
-            let changed = (status.num_shared_services, status.num_malformed_values) != counts;
-            (status.num_shared_services, status.num_malformed_values) = counts;
-            changed
+            if *status == next {
+                return false;
+            }
+            if next.num_failures > status.num_failures {
+                let wait = self.lifecycle.waits_until().map(|until| until.saturating_sub(self.begun.elapsed()));
+                tracing::warn!(error = next.status, retry_in = ?wait, "Connection to remote cluster failed");
+            }
+            if next.ready && !status.ready {
+                tracing::info!(services = status.num_shared_services, "Remote cluster is ready");
+            }
+            *status = RemoteStatus {
+                last_failure: if next.num_failures > status.num_failures {
+                    Some(Timestamp::now())
+                } else {
+                    status.last_failure
+                },
+                ..next
+            };
+            true
         });
-        Ok(())
     }
 }
 
-/// Waits until the configuration `file` is another one that can be used.
-async fn usable_change(reconnect: &Notify, file: &Path) {
-    loop {
-        reconnect.notified().await;
-        match EtcdConfig::read(file) {
-            Ok(_) => return,
-            Err(error) => {
-                let error = chain(&error);
-                tracing::warn!(error, "Configuration of remote cluster cannot be used, everything stays as it is");
-            }
-        }
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
+}
+
+/// Prefix of the keys of one kind of object of a cluster.
+pub(crate) fn prefix(resource: Resource, layout: Layout, cluster: &ClusterName) -> String {
+    format!("{}/{}/{cluster}/", layout.base(), resource.path())
+}
+
+/// Locks; what a panic left is as good as before, for no change is made in two steps.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

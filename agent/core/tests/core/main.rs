@@ -4,6 +4,7 @@ mod affinity;
 #[cfg(feature = "planted-defects")]
 mod defects;
 mod export;
+mod lifecycle;
 mod merge;
 mod mesh;
 mod ports;

@@ -3,10 +3,12 @@
 use std::{net::Ipv4Addr, path::Path};
 
 use mesh_core::{
-    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, ServiceKind, ServicePort, SlicePort, TargetPort,
+    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, ServiceFormat, ServiceKind, ServicePort, SlicePort,
+    TargetPort,
 };
 use mesh_datapath::{Balancer, RecordingDatapath, memory::MemoryMaps};
 use mesh_types::{ClusterId, MaxConnectedClusters, Protocol, ServiceKey};
+use mesh_wire::Resource;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -22,8 +24,14 @@ fn agent() -> Agent<RecordingDatapath> {
     let id = ClusterId::new(1, MaxConnectedClusters::N255).expect("valid");
     let config =
         Config { cluster_name: name("alpha"), cluster_id: id, node_name: "alpha-1".to_owned(), restored: false };
-    let ids = ClusterIds::new(id, MaxConnectedClusters::N255);
-    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), ids, Trace::off())
+    let lifecycle = LifecycleConfig {
+        cluster_id: id,
+        limit: MaxConnectedClusters::N255,
+        resources: [Resource::Services].into(),
+        service_format: ServiceFormat::default(),
+        cache_ttl: None,
+    };
+    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, Trace::off())
 }
 
 /// The ends of a running agent.

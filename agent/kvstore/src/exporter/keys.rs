@@ -82,6 +82,15 @@ impl Keys {
         }
     }
 
+    /// Notes that the kvstore holds `key`; as in [`Self::adopt`], it counts only with one of `leases`. What was written on
+    /// this connection is known better.
+    pub(crate) fn found(&mut self, key: String, written: Written, leases: &BTreeSet<i64>) {
+        if leases.contains(&written.lease) && !self.under_way.contains(&key) {
+            self.written.entry(key.clone()).or_insert(written);
+            self.queue(key);
+        }
+    }
+
     /// Wants every key of `found` to be gone that has no wanted value.
     pub(crate) fn prune<'a>(&mut self, found: impl IntoIterator<Item = &'a String>) -> usize {
         if planted(Defect::ExporterNeverDeletes) {
@@ -121,9 +130,22 @@ impl Keys {
         self.queue(key);
     }
 
-    /// Whether everything wanted is written.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.under_way.is_empty()
+    /// Whether everything wanted under `prefix` is written.
+    pub(crate) fn is_idle(&self, prefix: &str) -> bool {
+        let first =
+            |keys: &BTreeSet<String>| keys.range(prefix.to_owned()..).next().is_some_and(|key| key.starts_with(prefix));
+        !first(&self.queued) && !first(&self.under_way)
+    }
+
+    /// Keys under `prefix` that are wanted.
+    pub(crate) fn wanted(&self, prefix: &str) -> Vec<String> {
+        let range = self.desired.range(prefix.to_owned()..);
+        range.take_while(|(key, _)| key.starts_with(prefix)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The value that `key` shall have.
+    pub(crate) fn desired(&self, key: &str) -> Option<&[u8]> {
+        self.desired.get(key).map(Vec::as_slice)
     }
 
     fn queue(&mut self, key: String) {
@@ -170,7 +192,7 @@ mod tests {
         assert_eq!(keys.next(), request("a", None), "deleted after the put, never before");
         keys.done("a".into(), None);
         keys.done("b".into(), Some(written("1", 7)));
-        assert!(keys.is_idle());
+        assert!(keys.is_idle(""));
     }
 
     #[test]
@@ -203,7 +225,7 @@ mod tests {
         keys.put("a".into(), "1".into());
         keys.next();
         keys.done("a".into(), Some(written("1", 7)));
-        assert!(keys.is_idle());
+        assert!(keys.is_idle(""));
         keys.distrust("a");
         assert_eq!(keys.next(), request("a", Some("1")));
     }

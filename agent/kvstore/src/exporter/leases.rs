@@ -2,13 +2,9 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
-use etcd_client::LeaseClient;
 use mesh_planted::{Defect, planted};
 
-use crate::{
-    SessionError,
-    connection::{Connection, request},
-};
+use crate::{SessionError, store::Kvstore};
 
 /// Keys a lease, as Cilium limits it: an etcd deletes all keys of an expired lease in one go.
 const KEYS_MAX: usize = 1000;
@@ -44,9 +40,9 @@ impl Leases {
     }
 
     /// Drops every lease that the etcd no longer knows, and makes sure that there is one.
-    pub(crate) async fn refresh(&mut self, connection: &mut Connection) -> Result<(), SessionError> {
+    pub(crate) async fn refresh(&mut self, store: &impl Kvstore) -> Result<(), SessionError> {
         for id in self.ids() {
-            if let Err(error) = keep_alive(connection.lease.clone(), id).await {
+            if let Err(error) = store.keep_alive(id).await {
                 if !matches!(error, SessionError::LeaseLost(_)) {
                     return Err(error);
                 }
@@ -54,17 +50,17 @@ impl Leases {
                 self.keys.retain(|_, lease| *lease != id);
             }
         }
-        if self.leases.is_empty() { self.grant(connection).await.map(drop) } else { Ok(()) }
+        if self.leases.is_empty() { self.grant(store).await.map(drop) } else { Ok(()) }
     }
 
     /// The lease for `key`: the one it has, or one with room.
-    pub(crate) async fn assign(&mut self, connection: &mut Connection, key: &str) -> Result<i64, SessionError> {
+    pub(crate) async fn assign(&mut self, store: &impl Kvstore, key: &str) -> Result<i64, SessionError> {
         if let Some(lease) = self.keys.get(key) {
             return Ok(*lease);
         }
         let id = match self.leases.iter().find(|(_, count)| **count < KEYS_MAX) {
             Some((id, _)) => *id,
-            None => self.grant(connection).await?,
+            None => self.grant(store).await?,
         };
         *self.leases.entry(id).or_default() += 1;
         self.keys.insert(key.to_owned(), id);
@@ -80,22 +76,9 @@ impl Leases {
         }
     }
 
-    async fn grant(&mut self, connection: &mut Connection) -> Result<i64, SessionError> {
-        let seconds = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
-        let answer = request("lease grant", connection.lease.grant(seconds, None)).await?;
-        self.leases.insert(answer.id(), 0);
-        Ok(answer.id())
-    }
-}
-
-/// Gives lease `id` its whole time to live again; [`SessionError::LeaseLost`] when it is gone.
-pub(crate) async fn keep_alive(mut client: LeaseClient, id: i64) -> Result<(), SessionError> {
-    let answer = request("lease keepalive", client.keep_alive(id)).await;
-    match answer {
-        Ok(_) => Ok(()),
-        Err(SessionError::Request { error: etcd_client::Error::LeaseKeepAliveError(_), .. }) => {
-            Err(SessionError::LeaseLost(id))
-        }
-        Err(error) => Err(error),
+    async fn grant(&mut self, store: &impl Kvstore) -> Result<i64, SessionError> {
+        let id = store.grant(self.ttl).await?;
+        self.leases.insert(id, 0);
+        Ok(id)
     }
 }

@@ -6,43 +6,25 @@ use std::{
 };
 
 use mesh_planted::{Defect, planted};
-use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
+use mesh_types::{ClusterId, ClusterName};
 
-use crate::SessionError;
-
-/// The cluster IDs in use, ours among them. Clones share the set.
-#[derive(Clone, Debug)]
+/// The IDs that remote clusters have. Clones share the set.
+#[derive(Clone, Debug, Default)]
 pub struct ClusterIds {
-    local: ClusterId,
-    limit: MaxConnectedClusters,
     holders: Arc<Mutex<BTreeMap<ClusterId, ClusterName>>>,
 }
 
 impl ClusterIds {
-    /// A set in which only `local`, our own ID, is taken, in a mesh of at most `limit` clusters.
-    pub fn new(local: ClusterId, limit: MaxConnectedClusters) -> Self {
-        Self { local, limit, holders: Arc::default() }
+    /// None is taken.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Our own ID.
-    pub(crate) fn local(&self) -> ClusterId {
-        self.local
-    }
-
-    /// Size of the mesh.
-    pub(crate) fn limit(&self) -> MaxConnectedClusters {
-        self.limit
-    }
-
-    /// Takes `id` for `cluster` until the reservation is dropped. The first to ask wins.
-    pub(crate) fn reserve(&self, id: ClusterId, cluster: &ClusterName) -> Result<Reservation, SessionError> {
-        let any = planted(Defect::DuplicateClusterIdAccepted);
-        if id == self.local && !any {
-            return Err(SessionError::LocalClusterId(id));
-        }
+    /// Takes `id` for `cluster` until the reservation is dropped. The first to ask wins; whoever asks later is told who has it.
+    pub(crate) fn reserve(&self, id: ClusterId, cluster: &ClusterName) -> Result<Reservation, ClusterName> {
         let mut holders = self.holders();
-        if let Some(holder) = holders.get(&id).filter(|_| !any) {
-            return Err(SessionError::ClusterIdInUse { id, holder: holder.clone() });
+        if let Some(holder) = holders.get(&id).filter(|_| !planted(Defect::DuplicateClusterIdAccepted)) {
+            return Err(holder.clone());
         }
         holders.insert(id, cluster.clone());
         Ok(Reservation { id, ids: self.clone() })
@@ -61,13 +43,6 @@ pub(crate) struct Reservation {
     ids: ClusterIds,
 }
 
-impl Reservation {
-    /// The ID.
-    pub(crate) fn id(&self) -> ClusterId {
-        self.id
-    }
-}
-
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.ids.holders().remove(&self.id);
@@ -76,6 +51,8 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use mesh_types::MaxConnectedClusters;
+
     use super::*;
 
     fn id(raw: u16) -> ClusterId {
@@ -90,19 +67,16 @@ mod tests {
     #[test]
     fn duplicates_are_accepted_by_a_defect() {
         let _planting = mesh_planted::plant_here(Defect::DuplicateClusterIdAccepted);
-        let ids = ClusterIds::new(id(1), MaxConnectedClusters::N255);
+        let ids = ClusterIds::new();
         let _beta = ids.reserve(id(2), &name("beta")).expect("free");
-        assert!(ids.reserve(id(2), &name("gamma")).is_ok() && ids.reserve(id(1), &name("delta")).is_ok());
+        assert!(ids.reserve(id(2), &name("gamma")).is_ok());
     }
 
     #[test]
     fn first_to_ask_wins_until_it_lets_go() {
-        let ids = ClusterIds::new(id(1), MaxConnectedClusters::N255);
-        let error = ids.reserve(id(1), &name("beta")).expect_err("ours");
-        assert_eq!(error.to_string(), "clusterID 1 is assigned to the local cluster");
+        let ids = ClusterIds::new();
         let beta = ids.reserve(id(2), &name("beta")).expect("free");
-        let error = ids.reserve(id(2), &name("gamma")).expect_err("taken");
-        assert_eq!(error.to_string(), "clusterID 2 is already used by `beta`");
+        assert_eq!(ids.reserve(id(2), &name("gamma")).expect_err("taken"), name("beta"));
         drop(beta);
         assert!(ids.reserve(id(2), &name("gamma")).is_ok(), "given back");
     }

@@ -9,7 +9,7 @@ use mesh_wire::{ClusterConfig, HEARTBEAT, Key, Layout, Resource};
 use test_case::test_case;
 use tokio::sync::mpsc;
 
-use crate::{LIMIT, alpha, event, exporter, id, put, reader, send, server::Etcd, service, soon, until};
+use crate::{LIMIT, alpha, complete, event, exporter, id, put, reader, send, server::Etcd, service, soon, until};
 
 /// What has not come after so long does not come: without the defect it takes a few milliseconds.
 const SILENCE: Duration = Duration::from_millis(700);
@@ -39,7 +39,7 @@ async fn read_by_hand() -> Option<(Etcd, RemoteCluster, mpsc::Receiver<RemoteEve
 /// A writer with `web` and `api`, all written.
 async fn written(etcd: &Etcd) -> Exporter {
     let exporter = exporter(etcd);
-    send(&exporter, [put("web", "10.1.1.1"), put("api", "10.1.1.2"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1"), put("api", "10.1.1.2")].into_iter().chain(complete())).await;
     soon("all written", exporter.ready()).await;
     exporter
 }
@@ -192,7 +192,7 @@ async fn etcd_deletions(defect: Option<Defect>, expected: &[&str]) {
     // What an earlier life left is not pruned either.
     drop(exporter);
     let exporter = crate::exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), put("new", "10.1.1.3"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1"), put("new", "10.1.1.3")].into_iter().chain(complete())).await;
     soon("all written", exporter.ready()).await;
     assert_eq!(services(&etcd).await, expected);
 }

@@ -1,7 +1,7 @@
 //! Faults that pass: what reader and writer do meanwhile, and that they are right again afterwards.
 
 use crate::{
-    event, exporter, put, reader, send,
+    complete, event, exporter, put, reader, send,
     server::{Etcd, Validity},
     soon, until,
 };
@@ -11,7 +11,7 @@ use mesh_kvstore::Write;
 async fn etcd_that_lost_its_data_is_filled_again_and_read_again() {
     let Some(mut etcd) = Etcd::start().await else { return };
     let exporter = exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), put("api", "10.1.1.2"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1"), put("api", "10.1.1.2")].into_iter().chain(complete())).await;
     soon("all written", exporter.ready()).await;
     let before = etcd.keys().await.len();
     let (reader, mut events) = reader(&etcd);
@@ -36,7 +36,7 @@ async fn etcd_that_lost_its_data_is_filled_again_and_read_again() {
 async fn etcd_reader_keeps_its_connection_when_its_configuration_is_corrupted() {
     let Some(mut etcd) = Etcd::start().await else { return };
     let exporter = exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1")].into_iter().chain(complete())).await;
     let (reader, mut events) = reader(&etcd);
     for expected in ["web=10.1.1.1", "synced"] {
         assert_eq!(event(&mut events).await, expected);
@@ -63,7 +63,7 @@ async fn etcd_reader_keeps_its_connection_when_its_configuration_is_corrupted() 
 async fn etcd_reader_takes_a_renewed_certificate_by_itself() {
     let Some(mut etcd) = Etcd::start().await else { return };
     let exporter = exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1")].into_iter().chain(complete())).await;
     let (reader, mut events) = reader(&etcd);
     for expected in ["web=10.1.1.1", "synced"] {
         assert_eq!(event(&mut events).await, expected);

@@ -5,13 +5,17 @@
 #[cfg(feature = "planted-defects")]
 mod defects;
 mod faults;
+mod memory;
 mod server;
+mod store;
 
 use std::time::Duration;
 
 use etcd_client::{CompactionOptions, PutOptions};
+use mesh_core::{LifecycleConfig, ServiceFormat};
 use mesh_kvstore::{
-    ClusterIds, Exporter, ExporterOptions, RemoteCluster, RemoteEvent, RemoteOptions, RemoteStatus, Write,
+    ClusterIds, Decoded, EtcdConnector, Exporter, ExporterOptions, RemoteCluster, RemoteEvent, RemoteOptions,
+    RemoteStatus, Scope, Write,
 };
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters, ServiceKey};
 use mesh_wire::{ClusterConfig, HEARTBEAT, Key, Layout, Resource};
@@ -45,19 +49,30 @@ fn put(name: &str, backend: &str) -> Write {
     Write::Put { key, value }
 }
 
+/// The kinds of objects that the writer announces.
+const EXPORTED: [Resource; 4] = [Resource::Services, Resource::Nodes, Resource::Ip, Resource::Identities];
+
 fn exporter(etcd: &Etcd) -> Exporter {
-    Exporter::spawn(ExporterOptions {
-        cluster: alpha(),
-        cluster_id: id(1),
-        limit: LIMIT,
-        config: etcd.config(),
-        lease_ttl: ExporterOptions::LEASE_TTL,
-        on_written: None,
-    })
+    let config = ClusterConfig::exported(id(1), LIMIT);
+    let options = ExporterOptions::for_cluster(&alpha(), &config, &EXPORTED);
+    Exporter::spawn(options, EtcdConnector::new(etcd.config()))
+}
+
+/// Everything that is exported was named.
+fn complete() -> [Write; 4] {
+    EXPORTED.map(|resource| Write::Complete(Scope::of(resource, Layout::State, &alpha())))
 }
 
 fn reader(etcd: &Etcd) -> (RemoteCluster, mpsc::Receiver<RemoteEvent>) {
-    RemoteCluster::spawn(RemoteOptions { cluster: alpha(), config: etcd.config(), ids: ClusterIds::new(id(2), LIMIT) })
+    let lifecycle = LifecycleConfig {
+        cluster_id: id(2),
+        limit: LIMIT,
+        resources: [Resource::Services].into(),
+        service_format: ServiceFormat::default(),
+        cache_ttl: None,
+    };
+    let options = RemoteOptions { cluster: alpha(), ids: ClusterIds::new(), lifecycle };
+    RemoteCluster::spawn(options, EtcdConnector::new(etcd.config()), Decoded)
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -77,7 +92,7 @@ async fn send(exporter: &Exporter, writes: impl IntoIterator<Item = Write>) {
 /// The next event as text: `web=10.0.0.1`, `web gone`, `synced`.
 async fn event(events: &mut mpsc::Receiver<RemoteEvent>) -> String {
     match soon("an event", events.recv()).await.expect("the reader runs") {
-        RemoteEvent::Synced => "synced".to_owned(),
+        RemoteEvent::Synced(_) => "synced".to_owned(),
         RemoteEvent::Service { key, service: None, .. } => format!("{} gone", key.name),
         RemoteEvent::Service { key, service: Some(service), .. } => {
             let backends: Vec<String> = service.backends.keys().map(ToString::to_string).collect();
@@ -95,7 +110,7 @@ async fn until(reader: &RemoteCluster, what: &str, condition: impl FnMut(&Remote
 async fn etcd_round_trip() {
     let Some(etcd) = Etcd::start().await else { return };
     let exporter = exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), put("api", "10.1.1.2"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1"), put("api", "10.1.1.2")].into_iter().chain(complete())).await;
     soon("all written", exporter.ready()).await;
 
     let (reader, mut events) = reader(&etcd);
@@ -120,7 +135,7 @@ async fn etcd_writer_writes_what_cilium_writes() {
     let (stale, value) = service("stale", "10.1.1.9");
     client.put(stale, value, None).await.expect("put");
     let exporter = exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1")].into_iter().chain(complete())).await;
     soon("all written", exporter.ready()).await;
 
     let keys = etcd.keys().await;
@@ -139,8 +154,7 @@ async fn etcd_writer_writes_what_cilium_writes() {
         "the stale service is pruned"
     );
     assert!(keys.iter().all(|entry| entry.lease() != 0), "every key hangs on a lease");
-    let newest_service = keys[2].mod_revision();
-    assert!(keys[3..].iter().all(|canary| canary.mod_revision() > newest_service), "canaries come last");
+    assert!(keys[6].mod_revision() > keys[2].mod_revision(), "the canary comes after what it announces");
     let config = ClusterConfig::decode(keys[1].value()).expect("valid");
     assert_eq!(config, ClusterConfig::exported(id(1), LIMIT));
 }
@@ -149,7 +163,7 @@ async fn etcd_writer_writes_what_cilium_writes() {
 async fn etcd_writer_asserts_everything_anew_when_its_lease_is_gone() {
     let Some(etcd) = Etcd::start().await else { return };
     let exporter = exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1")].into_iter().chain(complete())).await;
     soon("all written", exporter.ready()).await;
     let before = etcd.keys().await;
 
@@ -166,7 +180,7 @@ async fn etcd_writer_asserts_everything_anew_when_its_lease_is_gone() {
 async fn etcd_writer_defends_the_cluster_configuration() {
     let Some(etcd) = Etcd::start().await else { return };
     let exporter = exporter(&etcd);
-    send(&exporter, [Write::Synced]).await;
+    send(&exporter, complete()).await;
     soon("all written", exporter.ready()).await;
     let key = Key::ClusterConfig(alpha()).to_string();
     let mut config = etcd.watch(&key).await;
@@ -194,7 +208,7 @@ async fn etcd_no_service_before_its_canary() {
         .expect("put");
     assert!(events.try_recv().is_err(), "nothing is told before the canary of services");
 
-    send(&exporter, [Write::Synced]).await;
+    send(&exporter, complete()).await;
     assert_eq!(event(&mut events).await, "web=10.1.1.1");
     assert_eq!(event(&mut events).await, "synced");
 }
@@ -205,7 +219,7 @@ async fn etcd_reader_lists_more_than_a_page() {
     let exporter = exporter(&etcd);
     let names: Vec<String> = (0..600).map(|n| format!("web-{n:03}")).collect();
     send(&exporter, names.iter().map(|name| put(name, "10.1.1.1"))).await;
-    send(&exporter, [Write::Synced]).await;
+    send(&exporter, complete()).await;
     soon("all written", exporter.ready()).await;
     let (_reader, mut events) = reader(&etcd);
     for name in names {
@@ -256,7 +270,7 @@ async fn etcd_changes_while_the_server_is_down_are_told() {
 async fn etcd_writer_survives_a_restart_of_the_server() {
     let Some(mut etcd) = Etcd::start().await else { return };
     let exporter = exporter(&etcd);
-    send(&exporter, [put("web", "10.1.1.1"), Write::Synced]).await;
+    send(&exporter, [put("web", "10.1.1.1")].into_iter().chain(complete())).await;
     soon("all written", exporter.ready()).await;
     etcd.kill();
     send(&exporter, [put("web", "10.1.1.7"), put("api", "10.1.1.8")]).await;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, EventType, GetOptions, Identity, KeyValue, SortOrder, SortTarget, TlsOptions,
-    WatchOptions, WatchStream,
+    Certificate, Client, ConnectOptions, EventType, GetOptions, Identity, KeyValue, Permission, SortOrder, SortTarget,
+    TlsOptions, UserAddOptions, WatchOptions, WatchStream,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
@@ -76,6 +76,40 @@ impl Etcd {
     /// Replaces the client configuration file by something that is none.
     pub(crate) fn corrupt_config(&self) {
         fs::write(self.config(), "endpoints: {").expect("written");
+    }
+
+    /// Stops the process with all its threads (SIGSTOP), or lets it go on.
+    pub(crate) fn stop(&self, stopped: bool) {
+        let pid = self.process.id();
+        let signal = if stopped { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &pid.to_string()]).status();
+        assert!(status.expect("`kill` runs").success(), "the process is there");
+        let is_stopped = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).expect("readable");
+            // State follows the name, which is in parentheses (proc_pid_stat(5)).
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        };
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").flatten();
+        while stopped && !threads().all(is_stopped) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// From now on clients with our certificate may read and write keys under `prefix` only.
+    pub(crate) async fn restrict_to(&self, prefix: &str) {
+        let mut client = self.client().await;
+        let permission = Permission::read_write(prefix).with_prefix();
+        client.role_add("limited").await.expect("role");
+        client.role_grant_permission("limited", permission).await.expect("granted");
+        let no_password = || Some(UserAddOptions::new().with_no_pwd());
+        for (user, role) in [("client", "limited"), ("root", "root")] {
+            client.user_add(user, "", no_password()).await.expect("user");
+            if role == "root" {
+                client.role_add(role).await.expect("role");
+            }
+            client.user_grant_role(user, role).await.expect("granted");
+        }
+        client.auth_enable().await.expect("enabled");
     }
 
     /// Path of the client configuration file.

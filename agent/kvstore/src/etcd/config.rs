@@ -62,19 +62,19 @@ impl EtcdConfig {
 /// A configuration file that is read again and again. Whatever becomes of it, what was usable once stays in force until
 /// there is something better: a file that is half written must not cost a connection.
 #[derive(Debug)]
-pub(crate) struct ConfigFile {
+pub(super) struct ConfigFile {
     path: PathBuf,
     last: Option<EtcdConfig>,
 }
 
 impl ConfigFile {
     /// The file at `path`, not read yet.
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         Self { path, last: None }
     }
 
     /// What the file says, or said when it could last be used.
-    pub(crate) fn read(&mut self) -> Result<EtcdConfig, EtcdConfigError> {
+    pub(super) fn read(&mut self) -> Result<EtcdConfig, EtcdConfigError> {
         match (EtcdConfig::read(&self.path), &self.last) {
             (_, Some(last)) if planted(Defect::ConfigChangeIgnored) => Ok(last.clone()),
             (Ok(config), _) => {
