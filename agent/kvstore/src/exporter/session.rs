@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use etcd_client::{DeleteOptions, PutOptions, ResponseHeader};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use mesh_planted::{Defect, planted};
-use mesh_wire::{HEARTBEAT, Key, Layout, services_prefix, synced_prefix};
+use mesh_wire::{HEARTBEAT, Key, Layout, Resource, synced_prefix};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
@@ -121,7 +121,7 @@ impl Writer {
         for prefix in [HEARTBEAT.to_owned(), config, synced_prefix(&self.options.cluster)] {
             note(&list(connection, "own keys", &prefix).await?);
         }
-        let prefix = services_prefix(Layout::State, &self.options.cluster);
+        let prefix = mesh_wire::prefix(Resource::Services, Layout::State, &self.options.cluster);
         let services = list(connection, "own services", &prefix).await?;
         note(&services);
         self.keys.adopt(actual, &self.leases.ids());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, ServiceKey};
-use mesh_wire::{ClusterService, Expected, Key, Layout, services_prefix};
+use mesh_wire::{ClusterService, Expected, Key, Layout, Resource};
 
 use crate::{
     error::chain,
@@ -26,7 +26,7 @@ pub(crate) struct Source {
 impl Source {
     /// Prefix of the keys.
     pub(crate) fn prefix(&self) -> String {
-        services_prefix(self.layout, &self.cluster)
+        mesh_wire::prefix(Resource::Services, self.layout, &self.cluster)
     }
 }
 
