@@ -68,16 +68,19 @@ bench *ARGS: _build-tools _run-tools
     @cargo build --quiet --release --bins
     @{{sudo}} target/release/meshbed bench "$@"
 
-# Fuzz the readers of scenarios, topologies and descriptions of agents, each for so many seconds.
+# Fuzz what reads other people's text and bytes, each reader for so many seconds.
 fuzz SECONDS="120": _build-tools _fuzz-tools
     #!/usr/bin/env bash
     set -euo pipefail
-    cd harness/scenario
-    for target in scenario topology agent; do
-        # What is found goes to the first folder; the second is in git and only read.
-        mkdir -p "fuzz/found/$target"
-        RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
-            -max_total_time={{SECONDS}} -timeout=10 -max_len=16384 -print_final_stats=1
+    for crate in agent/wire harness/scenario; do
+        targets=$(cargo fuzz list --fuzz-dir "$crate/fuzz")
+        for target in $targets; do
+            # What is found goes to the first folder; the second is in git and only read.
+            mkdir -p "$crate/fuzz/found/$target"
+            RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir "$crate/fuzz" --sanitizer none "$target" \
+                "$crate/fuzz/found/$target" "$crate/fuzz/corpus/$target" -- \
+                -max_total_time={{SECONDS}} -timeout=10 -max_len=16384 -print_final_stats=1
+        done
     done
 
 # Formatting, clippy, and what cargo-deny holds.

@@ -14,7 +14,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::{Timestamp, Unit};
 use mesh_planted::{Defect, planted};
 use mesh_types::ClusterName;
-use mesh_wire::{ClusterConfig, Key, Layout, Resource};
+use mesh_wire::{ClusterConfig, Key, Layout, Resource, prefix};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,

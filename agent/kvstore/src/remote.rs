@@ -301,11 +301,6 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Prefix of the keys of one kind of object of a cluster.
-pub(crate) fn prefix(resource: Resource, layout: Layout, cluster: &ClusterName) -> String {
-    format!("{}/{}/{cluster}/", layout.base(), resource.path())
-}
-
 /// Locks; what a panic left is as good as before, for no change is made in two steps.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! The words of a cluster mesh as types: cluster, service, frontend, backend.
+//! The words of a cluster mesh as types: cluster, service, frontend, backend, identity.
 //!
 //! Everything here is a value that is valid by construction. No I/O, no clock, no task. Both the agent
 //! and the harness's oracle use these types; neither shares any *decision* with the other through them.
@@ -7,6 +7,7 @@ mod affinity;
 mod backend;
 mod cluster;
 mod frontend;
+mod identity;
 mod protocol;
 mod service_key;
 
@@ -14,5 +15,6 @@ pub use affinity::Affinity;
 pub use backend::{Backend, BackendAddress, BackendState};
 pub use cluster::{ClusterId, ClusterIdError, ClusterName, ClusterNameError, MaxConnectedClusters};
 pub use frontend::{Frontend, FrontendAddress, FrontendType, Scope};
+pub use identity::{IdentityScope, NumericIdentity};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use service_key::ServiceKey;

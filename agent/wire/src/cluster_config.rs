@@ -131,11 +131,16 @@ impl ClusterConfig {
 }
 
 /// The ID that another cluster has, for [`Defect::WrongConfigId`] and [`Defect::WrongClusterId`].
-pub(crate) fn another(id: ClusterId) -> ClusterId {
+fn another(id: ClusterId) -> ClusterId {
     ClusterId::new(id.get() % MaxConnectedClusters::N255.get() + 1, MaxConnectedClusters::N255).unwrap_or(id)
 }
 
-/// The ID of a JSON number, `1..=511`.
+/// The ID that a value of the exporter carries.
+pub(crate) fn exported_id(id: ClusterId) -> u32 {
+    if planted(Defect::WrongClusterId) { another(id).get().into() } else { id.get().into() }
+}
+
+/// The ID of a number in a value, `1..=511`.
 pub(crate) fn cluster_id(raw: u32) -> Result<ClusterId, ClusterIdError> {
     // Numbers above 65535 are too large in any mesh; the caller's error tells the number as found.
     ClusterId::new(u16::try_from(raw).unwrap_or(u16::MAX), MaxConnectedClusters::N511)

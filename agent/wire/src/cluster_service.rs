@@ -5,12 +5,11 @@ use std::{
     net::{AddrParseError, IpAddr},
 };
 
-use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterIdError, ClusterName, ClusterNameError, Protocol, ServiceKey, UnknownProtocol};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cluster_config::{another, cluster_id},
+    cluster_config::{cluster_id, exported_id},
     go_json::{self, null_as_default},
 };
 
@@ -105,11 +104,7 @@ impl ClusterService {
 
     /// Writes the value: Cilium's field order, map keys in the order of their bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut wire = ClusterServiceWire::from(self);
-        if planted(Defect::WrongClusterId) {
-            wire.cluster_id = another(self.cluster_id).get().into();
-        }
-        go_json::to_vec(&wire)
+        go_json::to_vec(&ClusterServiceWire::from(self))
     }
 }
 
@@ -292,7 +287,7 @@ impl From<&ClusterService> for ClusterServiceWire {
             selector: service.selector.clone(),
             include_external: service.include_external,
             shared: service.shared,
-            cluster_id: service.cluster_id.get().into(),
+            cluster_id: exported_id(service.cluster_id),
         }
     }
 }

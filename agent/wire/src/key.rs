@@ -1,8 +1,10 @@
 //! Keys of the kvstore and the prefixes that readers watch.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::ParseIntError, str::FromStr};
 
-use mesh_types::{ClusterName, ClusterNameError, ServiceKey};
+use mesh_types::{ClusterName, ClusterNameError, NumericIdentity, ServiceKey};
+
+use crate::{IpPrefix, IpPrefixError};
 
 /// Key whose value is refreshed every 60 seconds by a living cluster.
 pub const HEARTBEAT: &str = "cilium/.heartbeat";
@@ -69,9 +71,23 @@ impl Resource {
     }
 }
 
-/// Prefix of the services of `cluster`, ending in `/` so that `a` is not taken for `ab`.
-pub fn services_prefix(layout: Layout, cluster: &ClusterName) -> String {
-    format!("{}/{}/{cluster}/", layout.base(), Resource::Services.path())
+/// Where the ip entries of the state layout lie: an "address space", of which Cilium has one.
+const ADDRESS_SPACE: &str = "default";
+
+/// What stands before the number of an identity. Its neighbours are for allocating numbers and not for readers.
+const IDENTITY_ID: &str = "id";
+
+/// Prefix of the keys of `resource` of `cluster`, ending in `/` so that `a` is not taken for `ab`.
+///
+/// Ip entries and identities of the state layout do not name their cluster: an etcd in that layout has one cluster's only.
+pub fn prefix(resource: Resource, layout: Layout, cluster: &ClusterName) -> String {
+    let base = format!("{}/{}", layout.base(), resource.path());
+    match (resource, layout) {
+        (Resource::Ip, Layout::State) => format!("{base}/{ADDRESS_SPACE}/"),
+        (Resource::Identities, Layout::State) => format!("{base}/{IDENTITY_ID}/"),
+        (Resource::Identities, Layout::Cache) => format!("{base}/{cluster}/{IDENTITY_ID}/"),
+        _ => format!("{base}/{cluster}/"),
+    }
 }
 
 /// Prefix of the synced canaries of `cluster`, ending in `/`.
@@ -79,13 +95,45 @@ pub fn synced_prefix(cluster: &ClusterName) -> String {
     format!("{SYNCED_PREFIX}{cluster}/")
 }
 
-/// A key that this crate knows the meaning of. `Display` writes it, `FromStr` reads it.
+/// Namespace and name of an EndpointSlice object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointSliceKey {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// The slice's own name, not its service's.
+    pub name: String,
+}
+
+impl EndpointSliceKey {
+    /// The key of slice `name` in `namespace`.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for EndpointSliceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A key that this crate knows the meaning of. `Display` writes it, `FromStr` reads it; what was read is written to the
+/// same text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     /// [`HEARTBEAT`]; value: the time of writing.
     Heartbeat,
     /// Configuration of a cluster; value: [`ClusterConfig`](crate::ClusterConfig).
     ClusterConfig(ClusterName),
+    /// A node of a cluster; value: [`Node`](crate::Node).
+    Node {
+        /// Tree that it lies in.
+        layout: Layout,
+        /// Cluster that exports it.
+        cluster: ClusterName,
+        /// The node's name.
+        name: String,
+    },
     /// A service of a cluster; value: [`ClusterService`](crate::ClusterService).
     Service {
         /// Tree that it lies in.
@@ -93,6 +141,38 @@ pub enum Key {
         /// Cluster that exports it.
         cluster: ClusterName,
         /// Namespace and name.
+        key: ServiceKey,
+    },
+    /// Endpoints of a service of a cluster; value: [`EndpointSlice`](crate::EndpointSlice).
+    EndpointSlice {
+        /// Tree that it lies in.
+        layout: Layout,
+        /// Cluster that exports it.
+        cluster: ClusterName,
+        /// Namespace and name of the slice.
+        key: EndpointSliceKey,
+    },
+    /// An address or CIDR and its identity; value: [`IpEntry`](crate::IpEntry).
+    Ip {
+        /// Cluster that exports it. `None` in the state layout, where the key does not say.
+        cluster: Option<ClusterName>,
+        /// What it is about.
+        prefix: IpPrefix,
+    },
+    /// An identity; value: [`IdentityLabels`](crate::IdentityLabels).
+    Identity {
+        /// Cluster that exports it. `None` in the state layout, where the key does not say.
+        cluster: Option<ClusterName>,
+        /// Its number.
+        identity: NumericIdentity,
+    },
+    /// A service that a cluster exports by the MCS API. Its value is not read here.
+    ServiceExport {
+        /// Tree that it lies in.
+        layout: Layout,
+        /// Cluster that exports it.
+        cluster: ClusterName,
+        /// Namespace and name of service and export.
         key: ServiceKey,
     },
     /// Canary: everything of that kind was written once; value: the time of writing.
@@ -107,9 +187,34 @@ pub enum Key {
 }
 
 impl Key {
+    /// Key of node `name` of `cluster`.
+    pub fn node(layout: Layout, cluster: &ClusterName, name: impl Into<String>) -> Self {
+        Self::Node { layout, cluster: cluster.clone(), name: name.into() }
+    }
+
     /// Key of service `key` of `cluster`.
     pub fn service(layout: Layout, cluster: &ClusterName, key: &ServiceKey) -> Self {
         Self::Service { layout, cluster: cluster.clone(), key: key.clone() }
+    }
+
+    /// Key of endpoint slice `key` of `cluster`.
+    pub fn endpoint_slice(layout: Layout, cluster: &ClusterName, key: &EndpointSliceKey) -> Self {
+        Self::EndpointSlice { layout, cluster: cluster.clone(), key: key.clone() }
+    }
+
+    /// Key of the ip entry of `prefix` of `cluster`.
+    pub fn ip(layout: Layout, cluster: &ClusterName, prefix: IpPrefix) -> Self {
+        Self::Ip { cluster: named(layout, cluster), prefix }
+    }
+
+    /// Key of `identity` of `cluster`.
+    pub fn identity(layout: Layout, cluster: &ClusterName, identity: NumericIdentity) -> Self {
+        Self::Identity { cluster: named(layout, cluster), identity }
+    }
+
+    /// Key of the export of service `key` of `cluster`.
+    pub fn service_export(layout: Layout, cluster: &ClusterName, key: &ServiceKey) -> Self {
+        Self::ServiceExport { layout, cluster: cluster.clone(), key: key.clone() }
     }
 
     /// Key of the canary of `resource` of `cluster`.
@@ -118,13 +223,32 @@ impl Key {
     }
 }
 
+/// The cluster, in the layout where keys of ip entries and identities name it.
+fn named(layout: Layout, cluster: &ClusterName) -> Option<ClusterName> {
+    match layout {
+        Layout::State => None,
+        Layout::Cache => Some(cluster.clone()),
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Heartbeat => f.write_str(HEARTBEAT),
             Self::ClusterConfig(cluster) => write!(f, "{CLUSTER_CONFIG_PREFIX}{cluster}"),
+            Self::Node { layout, cluster, name } => {
+                write!(f, "{}{name}", prefix(Resource::Nodes, *layout, cluster))
+            }
             Self::Service { layout, cluster, key } => {
-                write!(f, "{}/{}/{cluster}/{key}", layout.base(), Resource::Services.path())
+                write!(f, "{}{key}", prefix(Resource::Services, *layout, cluster))
+            }
+            Self::EndpointSlice { layout, cluster, key } => {
+                write!(f, "{}{key}", prefix(Resource::EndpointSlices, *layout, cluster))
+            }
+            Self::Ip { cluster, prefix } => write_unnamed(f, Resource::Ip, cluster.as_ref(), prefix),
+            Self::Identity { cluster, identity } => write_unnamed(f, Resource::Identities, cluster.as_ref(), identity),
+            Self::ServiceExport { layout, cluster, key } => {
+                write!(f, "{}{key}", prefix(Resource::ServiceExports, *layout, cluster))
             }
             Self::Synced { cluster, layout, resource } => {
                 write!(f, "{SYNCED_PREFIX}{cluster}/{}/{}", layout.base(), resource.path())
@@ -133,11 +257,26 @@ impl fmt::Display for Key {
     }
 }
 
+/// Writes a key of a kind that names its cluster in the cache layout only.
+fn write_unnamed(
+    f: &mut fmt::Formatter<'_>,
+    resource: Resource,
+    cluster: Option<&ClusterName>,
+    tail: &dyn fmt::Display,
+) -> fmt::Result {
+    match (resource, cluster) {
+        (_, Some(cluster)) => write!(f, "{}{tail}", prefix(resource, Layout::Cache, cluster)),
+        (Resource::Ip, None) => write!(f, "{}/{}/{ADDRESS_SPACE}/{tail}", Layout::State.base(), resource.path()),
+        (_, None) => write!(f, "{}/{}/{IDENTITY_ID}/{tail}", Layout::State.base(), resource.path()),
+    }
+}
+
 impl FromStr for Key {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).map_err(|kind| KeyError { key: text.to_owned(), kind })
+        let canonical = |key: Key| if key.to_string() == text { Ok(key) } else { Err(KeyErrorKind::NotCanonical) };
+        parse(text).and_then(canonical).map_err(|kind| KeyError { key: text.to_owned(), kind })
     }
 }
 
@@ -153,23 +292,81 @@ fn parse(text: &str) -> Result<Key, KeyErrorKind> {
         let (layout, resource) = layout_and_resource(path).ok_or(KeyErrorKind::Resource)?;
         return Ok(Key::Synced { cluster: cluster_name(cluster)?, layout, resource });
     }
+    let below = |layout: Layout, resource: Resource| {
+        let below_base = text.strip_prefix(layout.base())?.strip_prefix('/')?;
+        below_base.strip_prefix(resource.path())?.strip_prefix('/')
+    };
     for layout in Layout::ALL {
-        let below_base = text.strip_prefix(layout.base()).and_then(|rest| rest.strip_prefix('/'));
-        let below_path = below_base.and_then(|rest| rest.strip_prefix(Resource::Services.path()));
-        if let Some(rest) = below_path.and_then(|rest| rest.strip_prefix('/')) {
-            return service(layout, rest);
+        for resource in Resource::ALL {
+            if let Some(rest) = below(layout, resource) {
+                return exported(layout, resource, rest);
+            }
         }
     }
     Err(KeyErrorKind::Unknown)
 }
 
-fn service(layout: Layout, rest: &str) -> Result<Key, KeyErrorKind> {
+/// Reads what stands below `layout` and `resource`.
+fn exported(layout: Layout, resource: Resource, rest: &str) -> Result<Key, KeyErrorKind> {
+    match resource {
+        Resource::Nodes => node(layout, rest),
+        Resource::Services => {
+            let (cluster, namespace, name) = namespaced(rest)?;
+            Ok(Key::Service { layout, cluster, key: ServiceKey::new(namespace, name) })
+        }
+        Resource::EndpointSlices => {
+            let (cluster, namespace, name) = namespaced(rest)?;
+            Ok(Key::EndpointSlice { layout, cluster, key: EndpointSliceKey::new(namespace, name) })
+        }
+        Resource::Ip => ip(layout, rest),
+        Resource::Identities => identity(layout, rest),
+        Resource::ServiceExports => {
+            let (cluster, namespace, name) = namespaced(rest)?;
+            Ok(Key::ServiceExport { layout, cluster, key: ServiceKey::new(namespace, name) })
+        }
+    }
+}
+
+fn node(layout: Layout, rest: &str) -> Result<Key, KeyErrorKind> {
+    match rest.split_once('/') {
+        Some((cluster, name)) if !name.is_empty() && !name.contains('/') => {
+            Ok(Key::Node { layout, cluster: cluster_name(cluster)?, name: name.to_owned() })
+        }
+        _ => Err(KeyErrorKind::NodeParts),
+    }
+}
+
+fn ip(layout: Layout, rest: &str) -> Result<Key, KeyErrorKind> {
+    let (place, prefix) = rest.split_once('/').ok_or(KeyErrorKind::IpParts)?;
+    let cluster = match layout {
+        Layout::State if place == ADDRESS_SPACE => None,
+        Layout::State => return Err(KeyErrorKind::AddressSpace),
+        Layout::Cache => Some(cluster_name(place)?),
+    };
+    Ok(Key::Ip { cluster, prefix: prefix.parse().map_err(KeyErrorKind::Ip)? })
+}
+
+fn identity(layout: Layout, rest: &str) -> Result<Key, KeyErrorKind> {
+    let (cluster, rest) = match layout {
+        Layout::State => (None, rest),
+        Layout::Cache => {
+            let (cluster, rest) = rest.split_once('/').ok_or(KeyErrorKind::IdentityParts)?;
+            (Some(cluster_name(cluster)?), rest)
+        }
+    };
+    let number = rest.strip_prefix(IDENTITY_ID).and_then(|rest| rest.strip_prefix('/'));
+    let identity = number.ok_or(KeyErrorKind::IdentityParts)?.parse().map_err(KeyErrorKind::Identity)?;
+    Ok(Key::Identity { cluster, identity })
+}
+
+/// Cluster, namespace and name.
+fn namespaced(rest: &str) -> Result<(ClusterName, &str, &str), KeyErrorKind> {
     let mut parts = rest.split('/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(cluster), Some(namespace), Some(name), None) if !namespace.is_empty() && !name.is_empty() => {
-            Ok(Key::Service { layout, cluster: cluster_name(cluster)?, key: ServiceKey::new(namespace, name) })
+            Ok((cluster_name(cluster)?, namespace, name))
         }
-        _ => Err(KeyErrorKind::ServiceParts),
+        _ => Err(KeyErrorKind::NamespacedParts),
     }
 }
 
@@ -208,49 +405,31 @@ pub enum KeyErrorKind {
     /// A canary of something that this version does not know.
     #[error("unknown kind of object")]
     Resource,
-    /// Not exactly cluster, namespace and name after the prefix.
+    /// Not exactly cluster, namespace and name after the prefix of services, endpoint slices or service exports.
     #[error("expected `<cluster>/<namespace>/<name>` after the prefix")]
-    ServiceParts,
+    NamespacedParts,
+    /// Not exactly cluster and name after the prefix of nodes.
+    #[error("expected `<cluster>/<node>` after the prefix")]
+    NodeParts,
+    /// No second part after the prefix of ip entries.
+    #[error("expected `{}/<ip>` or `<cluster>/<ip>` after the prefix", ADDRESS_SPACE)]
+    IpParts,
+    /// An address space that Cilium does not have.
+    #[error("unknown address space, expected `{}`", ADDRESS_SPACE)]
+    AddressSpace,
+    /// What should be an address or a CIDR is neither.
+    #[error("bad address in the key")]
+    Ip(#[source] IpPrefixError),
+    /// Not the key of an identity by its number: those of the allocator lie beside them.
+    #[error("expected `{0}/<number>` or `<cluster>/{0}/<number>` after the prefix", IDENTITY_ID)]
+    IdentityParts,
+    /// What should be the number of an identity is none.
+    #[error("bad identity in the key")]
+    Identity(#[source] ParseIntError),
+    /// An address or number that Cilium would write otherwise; two keys of one object must not be.
+    #[error("address or number not in canonical form")]
+    NotCanonical,
 }
 
 #[cfg(test)]
-mod tests {
-    use test_case::test_case;
-
-    use super::*;
-
-    fn alpha() -> ClusterName {
-        ClusterName::new("alpha").unwrap()
-    }
-
-    #[test_case("cilium/.heartbeat", Key::Heartbeat ; "heartbeat")]
-    #[test_case("cilium/cluster-config/alpha", Key::ClusterConfig(alpha()) ; "cluster config")]
-    #[test_case("cilium/state/services/v1/alpha/default/web", Key::service(Layout::State, &alpha(), &ServiceKey::new("default", "web")) ; "state service")]
-    #[test_case("cilium/cache/services/v1/alpha/default/web", Key::service(Layout::Cache, &alpha(), &ServiceKey::new("default", "web")) ; "cached service")]
-    #[test_case("cilium/synced/alpha/cilium/state/ip/v1", Key::synced(Layout::State, &alpha(), Resource::Ip) ; "state canary")]
-    #[test_case("cilium/synced/alpha/cilium/cache/nodes/v1", Key::synced(Layout::Cache, &alpha(), Resource::Nodes) ; "cache canary")]
-    fn reads_and_writes(text: &str, key: Key) {
-        assert_eq!(text.parse(), Ok(key.clone()));
-        assert_eq!(key.to_string(), text);
-    }
-
-    #[test_case("" => KeyErrorKind::Unknown ; "empty")]
-    #[test_case("cilium/state/services/v10/alpha/default/web" => KeyErrorKind::Unknown ; "other version")]
-    #[test_case("cilium/state/nodes/v1/alpha/n" => KeyErrorKind::Unknown ; "kind without values here")]
-    #[test_case("cilium/synced/alpha" => KeyErrorKind::Unknown ; "canary without path")]
-    #[test_case("cilium/synced/alpha/cilium/state/dragons/v1" => KeyErrorKind::Resource ; "canary of the future")]
-    #[test_case("cilium/state/services/v1/alpha/default" => KeyErrorKind::ServiceParts ; "no name")]
-    #[test_case("cilium/state/services/v1/alpha/default/a/b" => KeyErrorKind::ServiceParts ; "too many parts")]
-    #[test_case("cilium/state/services/v1/alpha//b" => KeyErrorKind::ServiceParts ; "empty namespace")]
-    #[test_case("cilium/cluster-config/" => KeyErrorKind::Cluster(ClusterNameError::Empty) ; "empty cluster")]
-    fn refuses(text: &str) -> KeyErrorKind {
-        text.parse::<Key>().unwrap_err().kind
-    }
-
-    #[test]
-    fn prefixes_end_in_a_slash() {
-        assert_eq!(services_prefix(Layout::State, &alpha()), "cilium/state/services/v1/alpha/");
-        assert_eq!(services_prefix(Layout::Cache, &alpha()), "cilium/cache/services/v1/alpha/");
-        assert_eq!(synced_prefix(&alpha()), "cilium/synced/alpha/");
-    }
-}
+mod tests;

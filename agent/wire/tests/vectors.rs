@@ -1,12 +1,19 @@
-//! Every key and value of ours that Cilium's own programs wrote is read, understood and written back to the
-//! same bytes.
+//! Every key and value that Cilium's own programs wrote is read, understood and written back to the same bytes.
+//!
+//! Two kinds of values are not written back: times (canaries, heartbeat), which this crate leaves to its callers, and service
+//! exports of the MCS API, of which it knows the keys only.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use mesh_types::{ClusterId, MaxConnectedClusters};
-use mesh_wire::{ClusterConfig, ClusterService, Expected, Key};
+use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
+use mesh_wire::{
+    ClusterConfig, ClusterService, EndpointSlice, Expected, ExpectedEndpointSlice, ExpectedIdentity, ExpectedIp,
+    ExpectedNode, IdentityLabels, IpEntry, Key, Node,
+};
 use serde::Deserialize;
 use test_case::test_case;
+
+const N255: MaxConnectedClusters = MaxConnectedClusters::N255;
 
 #[derive(Deserialize)]
 struct Record {
@@ -19,9 +26,40 @@ struct Record {
 struct Counts {
     heartbeats: usize,
     configs: usize,
+    nodes: usize,
     services: usize,
+    endpoint_slices: usize,
+    ips: usize,
+    identities: usize,
+    exports: usize,
     canaries: usize,
-    others: usize,
+}
+
+/// The clusters of a file with the IDs that their configurations say.
+struct Clusters(BTreeMap<ClusterName, ClusterId>);
+
+impl Clusters {
+    fn of(records: &[Record]) -> Self {
+        let config = |record: &Record| match record.key.parse() {
+            Ok(Key::ClusterConfig(name)) => Some((name, ClusterConfig::decode(record.value.as_bytes()).unwrap().id)),
+            _ => None,
+        };
+        Self(records.iter().filter_map(config).collect())
+    }
+
+    fn id(&self, name: &ClusterName) -> ClusterId {
+        self.0[name]
+    }
+
+    /// The cluster of a key; in the state layout, where some keys do not say, a file has one cluster's only.
+    fn named(&self, name: Option<&ClusterName>) -> (&ClusterName, ClusterId) {
+        let found = match name {
+            Some(name) => self.0.get_key_value(name),
+            None => self.0.iter().next().filter(|_| self.0.len() == 1),
+        };
+        let (name, &id) = found.expect("each cluster has a configuration");
+        (name, id)
+    }
 }
 
 fn records(file: &str) -> Vec<Record> {
@@ -30,55 +68,70 @@ fn records(file: &str) -> Vec<Record> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn check(file: &str) -> Counts {
-    let mut counts = Counts::default();
+/// Reads a value as a reader of a remote cluster does, counts it, and writes it back, if it can be written.
+fn written_back(key: &Key, value: &[u8], clusters: &Clusters, counts: &mut Counts) -> Option<Vec<u8>> {
+    match key {
+        Key::Heartbeat => counts.heartbeats += 1,
+        Key::Synced { .. } => counts.canaries += 1,
+        Key::ServiceExport { .. } => counts.exports += 1,
+        Key::ClusterConfig(_) => {
+            counts.configs += 1;
+            return Some(ClusterConfig::decode(value).unwrap().encode());
+        }
+        Key::Node { cluster, name, .. } => {
+            counts.nodes += 1;
+            let expected = ExpectedNode { cluster, cluster_id: clusters.id(cluster), name };
+            return Some(Node::decode_expected(value, expected).unwrap().encode());
+        }
+        Key::Service { cluster, key, .. } => {
+            counts.services += 1;
+            let expected = Expected { cluster, cluster_id: clusters.id(cluster), key };
+            return Some(ClusterService::decode_expected(value, expected).unwrap().encode());
+        }
+        Key::EndpointSlice { cluster, key, .. } => {
+            counts.endpoint_slices += 1;
+            let expected = ExpectedEndpointSlice { cluster, cluster_id: clusters.id(cluster), key };
+            return Some(EndpointSlice::decode_expected(value, expected).unwrap().encode());
+        }
+        Key::Ip { cluster, prefix } => {
+            counts.ips += 1;
+            let (_, cluster_id) = clusters.named(cluster.as_ref());
+            let expected = ExpectedIp { prefix: *prefix, cluster_id, limit: N255 };
+            return Some(IpEntry::decode_expected(value, expected).unwrap().encode());
+        }
+        Key::Identity { cluster, identity } => {
+            counts.identities += 1;
+            let (cluster, cluster_id) = clusters.named(cluster.as_ref());
+            let expected = ExpectedIdentity { identity: *identity, cluster, cluster_id, limit: N255 };
+            return Some(IdentityLabels::decode_expected(value, expected).unwrap().encode());
+        }
+    }
+    None
+}
+
+// None of them holds endpoint slices; those that protoc and zstd made are in the unit tests.
+#[test_case("alpha-clustermesh-apiserver-1.20-dev.jsonl" => Counts { configs: 1, nodes: 1, services: 3, ips: 2, identities: 1, exports: 1, canaries: 5, ..Counts::default() } ; "clustermesh apiserver")]
+#[test_case("beta-hand-written.jsonl" => Counts { heartbeats: 1, configs: 1, nodes: 1, services: 1, ips: 1, identities: 1, canaries: 6, ..Counts::default() } ; "peer of the recorded agent")]
+#[test_case("three-clusters-cached-1.20.0.jsonl" => Counts { configs: 3, nodes: 15, services: 12, ips: 30, identities: 15, canaries: 12, ..Counts::default() } ; "cached layout")]
+fn same_bytes(file: &str) -> Counts {
     let records = records(file);
-    let ids: Vec<(Key, ClusterId)> = records
-        .iter()
-        .filter(|record| record.key.starts_with(mesh_wire::CLUSTER_CONFIG_PREFIX))
-        .map(|record| (record.key.parse().unwrap(), ClusterConfig::decode(record.value.as_bytes()).unwrap().id))
-        .collect();
-    for Record { key: text, value } in records {
-        let Ok(key) = text.parse::<Key>() else {
-            counts.others += 1;
-            let ours = ["cilium/.", "cilium/cluster-config/", "cilium/synced/"];
-            assert!(!ours.iter().any(|prefix| text.starts_with(prefix)) && !text.contains("/services/"), "{text}");
-            continue;
-        };
-        assert_eq!(key.to_string(), text);
-        match &key {
-            Key::Heartbeat => counts.heartbeats += 1,
-            Key::Synced { .. } => counts.canaries += 1,
-            Key::ClusterConfig(_) => {
-                counts.configs += 1;
-                let config = ClusterConfig::decode(value.as_bytes()).unwrap();
-                assert_eq!(String::from_utf8(config.encode()).unwrap(), value, "{text}");
-            }
-            Key::Service { cluster, key: service_key, .. } => {
-                counts.services += 1;
-                let config = Key::ClusterConfig(cluster.clone());
-                let (_, id) = ids.iter().find(|(key, _)| *key == config).expect("each cluster has a configuration");
-                let expected = Expected { cluster, cluster_id: *id, key: service_key };
-                let service = ClusterService::decode_expected(value.as_bytes(), expected).unwrap();
-                assert_eq!(String::from_utf8(service.encode()).unwrap(), value, "{text}");
-            }
+    let clusters = Clusters::of(&records);
+    let mut counts = Counts::default();
+    for Record { key: text, value } in &records {
+        let key: Key = text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        assert_eq!(key.to_string(), *text);
+        if let Some(written) = written_back(&key, value.as_bytes(), &clusters, &mut counts) {
+            assert_eq!(String::from_utf8(written).unwrap(), *value, "{text}");
         }
     }
     counts
 }
 
-#[test_case("alpha-clustermesh-apiserver-1.20-dev.jsonl" => Counts { heartbeats: 0, configs: 1, services: 3, canaries: 5, others: 5 } ; "clustermesh apiserver")]
-#[test_case("beta-hand-written.jsonl" => Counts { heartbeats: 1, configs: 1, services: 1, canaries: 6, others: 3 } ; "peer of the recorded agent")]
-#[test_case("three-clusters-cached-1.20.0.jsonl" => Counts { heartbeats: 0, configs: 3, services: 12, canaries: 12, others: 60 } ; "cached layout")]
-fn same_bytes(file: &str) -> Counts {
-    check(file)
-}
-
 #[test]
 fn exporter_config_is_what_the_recorded_agent_accepted() {
-    let beta = ClusterId::new(2, MaxConnectedClusters::N255).unwrap();
+    let beta = ClusterId::new(2, N255).unwrap();
     let record =
         records("beta-hand-written.jsonl").into_iter().find(|record| record.key == "cilium/cluster-config/beta");
-    let ours = ClusterConfig::exported(beta, MaxConnectedClusters::N255).encode();
+    let ours = ClusterConfig::exported(beta, N255).encode();
     assert_eq!(String::from_utf8(ours).unwrap(), record.unwrap().value);
 }

@@ -7,10 +7,10 @@ use std::{
 
 use mesh_core::Input;
 use mesh_planted::{Defect, planted};
-use mesh_wire::{ClusterConfig, Resource};
+use mesh_wire::{ClusterConfig, Resource, prefix};
 use tokio::sync::{mpsc, watch};
 
-use super::{Reading, RemoteStatus, Source, known::Known, lock, prefix};
+use super::{Reading, RemoteStatus, Source, known::Known, lock};
 use crate::{
     SessionError,
     store::{Change, Kvstore, Listing, Watch as _},
