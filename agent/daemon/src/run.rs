@@ -34,7 +34,7 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     let (_server, status) = StatusServer::start(&options.state_dir)?;
     let (_watch, local) = LocalWatch::spawn(client);
     let restored = datapath.restored();
-    let config = Config { cluster_name: name.clone(), cluster_id: id, node_name: options.node_name.clone(), restored };
+    let config = Config { restored, ..Config::new(name.clone(), id, &options.node_name) };
     tracing::info!(cluster = %name, %id, node = options.node_name, restored = config.restored, "agent starts");
     let ids = ClusterIds::new(id, cluster.limit()?);
     let agent = Agent::new(name, State::new(config), datapath, ids, trace);
