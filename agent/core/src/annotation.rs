@@ -1,9 +1,11 @@
-//! Annotations of a Service: their names, legacy names and meaning.
+//! Annotations of a Service and of its Namespace: their names, legacy names and meaning.
 
 use std::collections::BTreeMap;
 
 use mesh_planted::{Defect, planted};
-use mesh_types::Affinity;
+use mesh_types::{Affinity, Algorithm};
+
+use crate::ServiceKind;
 
 /// An annotation and the name that it had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,15 @@ pub const SHARED: Annotation = Annotation { canonical: "service.cilium.io/shared
 pub const AFFINITY: Annotation =
     Annotation { canonical: "service.cilium.io/affinity", legacy: "io.cilium/service-affinity" };
 
+/// Annotation of a Namespace: whether its services can be global. Without it, that is a matter of configuration.
+pub const GLOBAL_NAMESPACE: &str = "clustermesh.cilium.io/global";
+
+/// Annotation of a Service: only frontends of this type are installed.
+const TYPE: &str = "service.cilium.io/type";
+
+/// Annotation of a Service: how one of several backends is chosen.
+const ALGORITHM: &str = "service.cilium.io/lb-algorithm";
+
 impl Annotation {
     /// The value, under the canonical name if it is there.
     pub fn value(self, annotations: &BTreeMap<String, String>) -> Option<&str> {
@@ -35,8 +46,12 @@ impl Annotation {
 
     /// The value as a boolean: lower-cased equal to `true`, anything else is false.
     fn boolean(self, annotations: &BTreeMap<String, String>) -> Option<bool> {
-        self.value(annotations).map(|value| value.to_lowercase() == "true")
+        self.value(annotations).map(is_true)
     }
+}
+
+fn is_true(value: &str) -> bool {
+    value.to_lowercase() == "true"
 }
 
 /// Whether the service is global. Absent means no.
@@ -61,9 +76,47 @@ pub fn affinity(annotations: &BTreeMap<String, String>) -> Affinity {
     }
 }
 
-/// The value of the affinity annotation if a global service has one that means nothing: worth a warning.
-pub(crate) fn unknown_affinity(annotations: &BTreeMap<String, String>) -> Option<&str> {
-    known_affinity(annotations).err()
+/// Whether the services of a namespace with these annotations can be global; `None` if they do not say.
+pub(crate) fn namespace_is_global(annotations: &BTreeMap<String, String>) -> Option<bool> {
+    annotations.get(GLOBAL_NAMESPACE).map(|value| is_true(value))
+}
+
+/// The only type of frontends that the service gets, if it says so. A service's own type still limits which there are.
+pub(crate) fn exposed_type(annotations: &BTreeMap<String, String>) -> Option<ServiceKind> {
+    known_type(annotations).unwrap_or_default()
+}
+
+/// The algorithm that the service asks for.
+pub(crate) fn algorithm(annotations: &BTreeMap<String, String>) -> Option<Algorithm> {
+    known_algorithm(annotations).unwrap_or_default()
+}
+
+/// The annotations, with their values, that mean nothing and are ignored: worth a warning.
+pub(crate) fn unknown_values(annotations: &BTreeMap<String, String>) -> Vec<(&'static str, &str)> {
+    let affinity = known_affinity(annotations).err().map(|value| (AFFINITY.canonical, value));
+    let exposed = known_type(annotations).err().map(|value| (TYPE, value));
+    let algorithm = known_algorithm(annotations).err().map(|value| (ALGORITHM, value));
+    affinity.into_iter().chain(exposed).chain(algorithm).collect()
+}
+
+/// Unlike the other values, types are compared as they are written.
+fn known_type(annotations: &BTreeMap<String, String>) -> Result<Option<ServiceKind>, &str> {
+    match annotations.get(TYPE).map(String::as_str) {
+        None => Ok(None),
+        Some("ClusterIP") => Ok(Some(ServiceKind::ClusterIp)),
+        Some("NodePort") => Ok(Some(ServiceKind::NodePort)),
+        Some("LoadBalancer") => Ok(Some(ServiceKind::LoadBalancer)),
+        Some(value) => Err(value),
+    }
+}
+
+fn known_algorithm(annotations: &BTreeMap<String, String>) -> Result<Option<Algorithm>, &str> {
+    let Some(value) = annotations.get(ALGORITHM) else { return Ok(None) };
+    match value.to_lowercase().as_str() {
+        "random" => Ok(Some(Algorithm::Random)),
+        "maglev" => Ok(Some(Algorithm::Maglev)),
+        _ => Err(value),
+    }
 }
 
 fn known_affinity(annotations: &BTreeMap<String, String>) -> Result<Affinity, &str> {
@@ -89,11 +142,38 @@ mod tests {
     const GLOBAL_TRUE: (&str, &str) = ("service.cilium.io/global", "true");
 
     #[test]
-    fn unknown_affinities_are_told() {
+    fn unknown_values_are_told() {
         let nearby = ("service.cilium.io/affinity", "Nearby");
-        assert_eq!(unknown_affinity(&annotations(&[GLOBAL_TRUE, nearby])), Some("Nearby"));
-        assert_eq!(unknown_affinity(&annotations(&[nearby])), None, "ignored if not global");
-        assert_eq!(unknown_affinity(&annotations(&[GLOBAL_TRUE, ("service.cilium.io/affinity", "NONE")])), None);
+        let told = |pairs: &[(&str, &str)]| {
+            let annotations = annotations(pairs);
+            let values = unknown_values(&annotations);
+            values.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[GLOBAL_TRUE, nearby]), ["service.cilium.io/affinity: Nearby"]);
+        assert!(told(&[nearby]).is_empty(), "ignored if not global");
+        assert!(told(&[GLOBAL_TRUE, ("service.cilium.io/affinity", "NONE")]).is_empty());
+        assert_eq!(
+            told(&[(TYPE, "clusterip"), (ALGORITHM, "rendezvous")]),
+            ["service.cilium.io/type: clusterip", "service.cilium.io/lb-algorithm: rendezvous"]
+        );
+        assert!(told(&[(TYPE, "ClusterIP"), (ALGORITHM, "MAGLEV")]).is_empty());
+    }
+
+    #[test_case(&[] => None ; "absent")]
+    #[test_case(&[(ALGORITHM, "random")] => Some(Algorithm::Random) ; "random")]
+    #[test_case(&[(ALGORITHM, "Maglev")] => Some(Algorithm::Maglev) ; "maglev in any case")]
+    #[test_case(&[(ALGORITHM, "")] => None ; "empty")]
+    fn algorithms(pairs: &[(&str, &str)]) -> Option<Algorithm> {
+        algorithm(&annotations(pairs))
+    }
+
+    #[test_case(&[] => None ; "absent")]
+    #[test_case(&[(GLOBAL_NAMESPACE, "True")] => Some(true) ; "true in any case")]
+    #[test_case(&[(GLOBAL_NAMESPACE, "false")] => Some(false) ; "false")]
+    #[test_case(&[(GLOBAL_NAMESPACE, "")] => Some(false) ; "empty is not true")]
+    #[test_case(&[("service.cilium.io/global", "true")] => None ; "a service's annotation")]
+    fn namespaces(pairs: &[(&str, &str)]) -> Option<bool> {
+        namespace_is_global(&annotations(pairs))
     }
 
     #[test_case(&[] => false ; "absent")]

@@ -1,11 +1,11 @@
 //! What the agent sees and what it wants done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_types::{ClusterId, ClusterName, Frontend, FrontendAddress, ServiceKey};
-use mesh_wire::ClusterService;
+use mesh_wire::{ClusterService, EndpointSlicesExportMode};
 
-use crate::{LocalService, LocalSlice};
+use crate::{LocalService, LocalSlice, RemoteSlice};
 
 /// Something that was seen. Objects come whole: the newest value, or `None` once they are gone.
 ///
@@ -29,7 +29,24 @@ pub enum Event {
         /// `None`: deleted.
         slice: Option<LocalSlice>,
     },
-    /// The first list of services and of slices is complete.
+    /// A Namespace of the local cluster.
+    Namespace {
+        /// Name.
+        name: String,
+        /// Its annotations; `None`: deleted.
+        annotations: Option<BTreeMap<String, String>>,
+    },
+    /// The zone that the node is in (its label `topology.kubernetes.io/zone`), once it is known or when it changes.
+    NodeZone {
+        /// `None`: in no zone.
+        zone: Option<String>,
+    },
+    /// The labels of the node, once they are known or when they change. Until then no service is kept away from it.
+    NodeLabels {
+        /// All of them.
+        labels: BTreeMap<String, String>,
+    },
+    /// The first list of services and of slices is complete, and of namespaces and the own node where they are watched.
     ///
     /// Every remote cluster whose configuration file was there at the start must be added before this.
     LocalSynced,
@@ -40,6 +57,14 @@ pub enum Event {
     RemoteAdded {
         /// Name of the file.
         cluster: ClusterName,
+    },
+    /// In which formats a remote cluster says that it writes its services (the capability `endpointSlicesExportMode`).
+    /// Until then services v1 are assumed, as if its configuration did not tell.
+    RemoteExports {
+        /// The remote cluster.
+        cluster: ClusterName,
+        /// What it says.
+        exports: EndpointSlicesExportMode,
     },
     /// A service of a remote cluster. Ignored for clusters that were not added, or removed since.
     RemoteService {
@@ -52,7 +77,20 @@ pub enum Event {
         /// `None`: deleted.
         service: Option<ClusterService>,
     },
-    /// The list of services of a remote cluster is complete.
+    /// An endpoint slice of a remote cluster. The same rules as for its services.
+    RemoteSlice {
+        /// The remote cluster.
+        cluster: ClusterName,
+        /// ID in its cluster configuration.
+        cluster_id: ClusterId,
+        /// Namespace.
+        namespace: String,
+        /// Name of the slice.
+        name: String,
+        /// `None`: deleted.
+        slice: Option<RemoteSlice>,
+    },
+    /// The lists of everything that is read of a remote cluster are complete.
     RemoteSynced {
         /// The remote cluster.
         cluster: ClusterName,

@@ -17,6 +17,8 @@ use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 use mesh_wire::{Capabilities, ClusterConfig, ClusterConfigError, EndpointSlicesExportMode, Layout, Resource};
 
+use crate::{ServiceFormat, ServiceV2};
+
 /// Wait after the first failure in a row. A server that restarts is usually back within tens of milliseconds.
 const WAIT_FIRST: Duration = Duration::from_millis(50);
 /// Longest wait: long enough to spare a dead server, short enough that its return is noticed at once for whoever waits
@@ -29,20 +31,6 @@ const CLUSTER_CONFIG_TIMEOUT: Duration = Duration::from_secs(180);
 /// When [`Defect::DeadClusterForgotten`] forgets: time spent waiting between attempts to connect.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
-/// Which of the two formats of services is read; Cilium's hidden option `clustermesh-service-v2`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ServiceFormat {
-    /// Services v1 where there are any (1.20's default).
-    #[default]
-    PreferLegacy,
-    /// Endpoint slices where there are any.
-    PreferEndpointSlice,
-    /// Endpoint slices; from a cluster that does not export them, nothing.
-    OnlyEndpointSlice,
-    /// Whatever the cluster exports: for who copies and does not read.
-    All,
-}
-
 /// What is the same for all remote clusters of an agent.
 #[derive(Clone, Debug)]
 pub struct LifecycleConfig {
@@ -52,8 +40,8 @@ pub struct LifecycleConfig {
     pub limit: MaxConnectedClusters,
     /// Kinds that are read. Of services and endpoint slices, if both are named, one is read of each cluster.
     pub resources: BTreeSet<Resource>,
-    /// Which format of services is read.
-    pub service_format: ServiceFormat,
+    /// Which format of services is read; `None`: whatever a cluster exports, for who copies and does not read.
+    pub service_v2: Option<ServiceV2>,
     /// How long a cluster may not be ready before its services are dropped (`clustermesh-cache-ttl`); for ever if none.
     pub cache_ttl: Option<Duration>,
 }
@@ -377,23 +365,33 @@ impl Lifecycle {
             wanted.remove(&Resource::ServiceExports);
         }
         if wanted.is_superset(&[Resource::Services, Resource::EndpointSlices].into()) {
-            for unwanted in self.unread_formats(&capabilities.endpoint_slices_export_mode) {
-                wanted.remove(unwanted);
-            }
+            let read = self.read_formats(&capabilities.endpoint_slices_export_mode);
+            wanted.retain(|resource| {
+                !matches!(resource, Resource::Services | Resource::EndpointSlices) || read.contains(resource)
+            });
         }
         wanted
     }
 
-    /// Formats of services that are not read of a cluster that exports these.
-    fn unread_formats(&self, exported: &EndpointSlicesExportMode) -> &'static [Resource] {
-        use EndpointSlicesExportMode::{EndpointSlicesOnly, ServicesOnly};
+    /// The formats of services that are read of a cluster that exports these.
+    fn read_formats(&self, exports: &EndpointSlicesExportMode) -> &'static [Resource] {
         const SERVICES: &[Resource] = &[Resource::Services];
         const SLICES: &[Resource] = &[Resource::EndpointSlices];
-        match (self.config.service_format, exported) {
-            (ServiceFormat::OnlyEndpointSlice, _) | (_, EndpointSlicesOnly) => SERVICES,
-            (_, ServicesOnly) | (ServiceFormat::PreferLegacy, _) => SLICES,
-            (ServiceFormat::PreferEndpointSlice, _) => SERVICES,
-            (ServiceFormat::All, _) => &[],
+        const BOTH: &[Resource] = &[Resource::Services, Resource::EndpointSlices];
+        let Some(setting) = self.config.service_v2 else {
+            return match exports {
+                EndpointSlicesExportMode::ServicesOnly => SERVICES,
+                EndpointSlicesExportMode::EndpointSlicesOnly => SLICES,
+                EndpointSlicesExportMode::ServicesAndEndpointSlices | EndpointSlicesExportMode::Other(_) => BOTH,
+            };
+        };
+        match setting.reads(exports) {
+            Some(ServiceFormat::Services) => SERVICES,
+            Some(ServiceFormat::EndpointSlices) => SLICES,
+            None => {
+                tracing::error!(?setting, "remote cluster exports no endpoint slices, none of its backends will be used");
+                &[]
+            }
         }
     }
 

@@ -1,17 +1,18 @@
 //! What the agent of a node knows, and the step from an event to effects.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use mesh_planted::{Defect, planted};
-use mesh_types::{ClusterId, ClusterName, Frontend, ServiceKey};
+use mesh_types::{Affinity, ClusterId, ClusterName, Frontend, ServiceKey};
 
 use crate::{
-    Effect, Event,
-    annotation::{is_global, unknown_affinity},
+    Effect, Event, LocalService, ServiceV2,
+    annotation::{self, is_global},
     backends::Candidates,
-    frontends,
-    frontends::Frontends,
+    frontends::{Frontends, Sources},
     local_objects::LocalObjects,
+    namespaces::Namespaces,
+    node::{self, Node},
     remote::RemoteClusters,
 };
 
@@ -24,8 +25,36 @@ pub struct Config {
     pub cluster_id: ClusterId,
     /// Name of the node.
     pub node_name: String,
+    /// IPv4 addresses of the node that node ports are put on, besides the surrogate 0.0.0.0.
+    pub node_addresses: Vec<Ipv4Addr>,
+    /// Zone of the node, until [`Event::NodeZone`] tells it.
+    pub zone: Option<String>,
+    /// Whether topology hints matter (`--enable-service-topology`).
+    pub service_topology: bool,
+    /// Whether services of a namespace that does not say are global if they say so
+    /// (`--clustermesh-default-global-namespace`).
+    pub default_global_namespace: bool,
+    /// Which format of remote services is read (`--clustermesh-service-v2`).
+    pub service_v2: ServiceV2,
     /// The maps had content when the agent started: it must stay in force until enough is known to replace it.
     pub restored: bool,
+}
+
+impl Config {
+    /// A configuration with Cilium's defaults, for maps that are empty.
+    pub fn new(cluster_name: ClusterName, cluster_id: ClusterId, node_name: impl Into<String>) -> Self {
+        Self {
+            cluster_name,
+            cluster_id,
+            node_name: node_name.into(),
+            node_addresses: Vec::new(),
+            zone: None,
+            service_topology: false,
+            default_global_namespace: true,
+            service_v2: ServiceV2::default(),
+            restored: false,
+        }
+    }
 }
 
 /// When effects may leave.
@@ -42,6 +71,8 @@ enum Phase {
 pub struct State {
     config: Config,
     phase: Phase,
+    node: Node,
+    namespaces: Namespaces,
     local: LocalObjects,
     remote: RemoteClusters,
     frontends: Frontends,
@@ -50,12 +81,20 @@ pub struct State {
 impl State {
     /// Nothing is known yet.
     pub fn new(config: Config) -> Self {
+        let node = Node {
+            name: config.node_name.clone(),
+            zone: config.zone.clone(),
+            addresses: config.node_addresses.clone(),
+            ..Node::default()
+        };
         Self {
-            config,
             phase: Phase::Waiting { local_synced: false, timed_out: false },
+            node,
+            namespaces: Namespaces::new(config.default_global_namespace),
             local: LocalObjects::default(),
-            remote: RemoteClusters::default(),
+            remote: RemoteClusters::new(config.service_v2),
             frontends: Frontends::default(),
+            config,
         }
     }
 
@@ -81,7 +120,7 @@ impl State {
 
     /// Number of local services that are global.
     pub fn global_services(&self) -> usize {
-        self.local.services().filter(|(_, service)| is_global(&service.annotations)).count()
+        self.local.services().filter(|(_, service)| self.is_global(service)).count()
     }
 
     /// Number of services that a remote cluster exports; 0 for an unknown one.
@@ -98,15 +137,27 @@ impl State {
     fn take(&mut self, event: Event) -> BTreeSet<ServiceKey> {
         match event {
             Event::Service { key, service } => {
-                let annotations = service.as_ref().map(|service| &service.annotations);
-                if let Some(value) = annotations.and_then(unknown_affinity) {
-                    tracing::warn!(service = %key, value, "unknown service affinity, no preference is taken");
-                }
+                service.iter().for_each(warn);
                 let changed = self.local.set_service(&key, service);
                 changed.then_some(key).into_iter().collect()
             }
             Event::Slice { namespace, name, slice } => {
                 self.local.set_slice(namespace, name, slice).into_iter().collect()
+            }
+            Event::Namespace { name, annotations } => {
+                let changed = self.namespaces.set(&name, annotations.as_ref());
+                self.local.services_in(&name).filter(|_| changed).cloned().collect()
+            }
+            Event::NodeZone { zone } => {
+                let changed = self.node.zone != zone;
+                self.node.zone = zone;
+                self.services_if(changed)
+            }
+            Event::NodeLabels { labels } => {
+                let labels = Some(labels);
+                let changed = self.node.labels != labels;
+                self.node.labels = labels;
+                self.services_if(changed)
             }
             Event::RemoteAdded { cluster } if cluster == self.config.cluster_name => {
                 tracing::debug!(%cluster, "configuration of the local cluster itself, ignored");
@@ -116,7 +167,8 @@ impl State {
                 self.remote.add(cluster);
                 BTreeSet::new()
             }
-            Event::RemoteService { cluster, cluster_id, .. }
+            Event::RemoteExports { cluster, exports } => self.remote.set_exports(&cluster, exports),
+            Event::RemoteService { cluster, cluster_id, .. } | Event::RemoteSlice { cluster, cluster_id, .. }
                 if cluster_id == self.config.cluster_id && !planted(Defect::DuplicateClusterIdAccepted) =>
             {
                 tracing::warn!(%cluster, %cluster_id, "remote cluster has the local cluster's ID, service ignored");
@@ -124,6 +176,9 @@ impl State {
             }
             Event::RemoteService { cluster, cluster_id, key, service } => {
                 self.remote.set_service(&cluster, cluster_id, key, service)
+            }
+            Event::RemoteSlice { cluster, cluster_id, namespace, name, slice } => {
+                self.remote.set_slice(&cluster, cluster_id, (namespace, name), slice)
             }
             Event::RemoteSynced { cluster } => self.remote.set_synced(&cluster),
             Event::RemoteRemoved { cluster } => self.remote.remove(&cluster),
@@ -171,12 +226,25 @@ impl State {
     fn wanted(&self, key: &ServiceKey) -> Vec<Frontend> {
         let Some(service) = self.local.service(key) else { return Vec::new() };
         let local = Candidates::local(self.local.slices(key));
-        let remote = if is_global(&service.annotations) && !planted(Defect::RemoteBackendsDropped) {
-            Candidates::remote(self.remote.services(key).into_iter(), &local)
+        let global = self.is_global(service);
+        let remote = if global && !planted(Defect::RemoteBackendsDropped) {
+            Candidates::remote(&self.remote.backends(key), &local)
         } else {
             Candidates::default()
         };
-        frontends::of_service(service, &local, &remote)
+        let affinity = if global { annotation::affinity(&service.annotations) } else { Affinity::None };
+        let (node, topology) = (&self.node, self.config.service_topology);
+        Sources { service, node, topology, affinity, local: &local, remote: &remote }.frontends()
+    }
+
+    /// Whether a service is one with its namesakes in other clusters: it and its namespace must be global.
+    fn is_global(&self, service: &LocalService) -> bool {
+        is_global(&service.annotations) && self.namespaces.is_global(&service.key.namespace)
+    }
+
+    /// All services, if something changed that matters to each.
+    fn services_if(&self, changed: bool) -> BTreeSet<ServiceKey> {
+        self.local.services().filter(|_| changed).map(|(key, _)| key.clone()).collect()
     }
 
     /// [`Defect::DeadBackendsKept`]: what a frontend had stays in it.
@@ -199,5 +267,15 @@ impl State {
         let named = |key: &&ServiceKey| touched.iter().any(|one| one.name == key.name);
         let namesakes: Vec<ServiceKey> = self.local.services().map(|(key, _)| key).filter(named).cloned().collect();
         touched.extend(namesakes);
+    }
+}
+
+/// Tells of annotations that are ignored.
+fn warn(service: &LocalService) {
+    for (annotation, value) in annotation::unknown_values(&service.annotations) {
+        tracing::warn!(service = %service.key, annotation, value, "unknown value of an annotation, ignored");
+    }
+    if let Some(error) = node::selector_error(&service.annotations) {
+        tracing::warn!(service = %service.key, %error, "the service is not limited to certain nodes");
     }
 }

@@ -38,7 +38,7 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     let client = mesh_k8s::client(&cluster.k8s_kubeconfig_path).await?;
     let (_watch, local) = LocalWatch::spawn(client);
     tracing::info!(cluster = %name, %id, "export starts");
-    let state = ExportState::new(ExportConfig { cluster_name: name.clone(), cluster_id: id });
+    let state = ExportState::new(ExportConfig::new(name.clone(), id));
     tokio::select! {
         result = export(name.clone(), state, local, exporter.writes(), trace) => result.map(|never| match never {}),
         never = tell_ready(&exporter) => match never {},
@@ -70,6 +70,8 @@ async fn export(
                     let scope = |resource| Scope::of(resource, Layout::State, &cluster);
                     EXPORTED.map(|resource| Write::Complete(scope(resource))).into()
                 }
+                // Not among the formats that are asked for.
+                ExportEffect::PutSlice(_) | ExportEffect::DeleteSlice { .. } => continue,
             };
             for write in wishes {
                 writes.send(write).await.context("the writer of our own etcd ended")?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use mesh_core::{LifecycleConfig, ServiceFormat};
+use mesh_core::LifecycleConfig;
 use mesh_kvstore::{
     ClusterIds, Copied, CopyEvent, EtcdConnector, Exporter, ExporterOptions, RemoteCluster, RemoteOptions, Scope, Write,
 };
@@ -52,7 +52,7 @@ async fn run_async(options: &KvstoremeshOptions) -> anyhow::Result<()> {
         cluster_id: id,
         limit: cluster.limit()?,
         resources: Resource::ALL.into(),
-        service_format: ServiceFormat::All,
+        service_v2: None,
         cache_ttl: None,
     };
     tracing::info!(cluster = %name, %id, "KVStoreMesh starts");

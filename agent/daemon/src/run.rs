@@ -1,7 +1,7 @@
 //! `mesh-agent run`: the agent of a node.
 
 use anyhow::Context as _;
-use mesh_core::{Config, LifecycleConfig, ServiceFormat, State};
+use mesh_core::{Config, LifecycleConfig, ServiceV2, State};
 use mesh_datapath::{BpfDatapath, Datapath as _};
 use mesh_k8s::LocalWatch;
 use mesh_wire::Resource;
@@ -34,13 +34,13 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     let (_server, status) = StatusServer::start(&options.state_dir)?;
     let (_watch, local) = LocalWatch::spawn(client);
     let restored = datapath.restored();
-    let config = Config { cluster_name: name.clone(), cluster_id: id, node_name: options.node_name.clone(), restored };
+    let config = Config { restored, ..Config::new(name.clone(), id, &options.node_name) };
     tracing::info!(cluster = %name, %id, node = options.node_name, restored = config.restored, "agent starts");
     let lifecycle = LifecycleConfig {
         cluster_id: id,
         limit: cluster.limit()?,
         resources: [Resource::Services].into(),
-        service_format: ServiceFormat::default(),
+        service_v2: Some(ServiceV2::default()),
         cache_ttl: options.clustermesh_cache_ttl.filter(|ttl| !ttl.is_zero()),
     };
     let agent = Agent::new(name, State::new(config), datapath, lifecycle, trace);

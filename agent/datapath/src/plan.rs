@@ -188,7 +188,10 @@ fn desire(contents: &Contents, allocator: &mut Allocator, frontend: &Frontend) -
         };
         let quarantined = match backend.state {
             BackendState::Quarantined => ServiceFlags::QUARANTINED,
-            BackendState::Active | BackendState::Terminating | BackendState::Maintenance => ServiceFlags::NONE,
+            BackendState::Active
+            | BackendState::Terminating
+            | BackendState::TerminatingNotServing
+            | BackendState::Maintenance => ServiceFlags::NONE,
         };
         let slot_value = ServiceValue { union: id.0, count: 0, rev_nat, flags: flags | quarantined, qcount: 0 };
         desired.backends.push((id, value));
@@ -233,6 +236,8 @@ fn flags(frontend: &Frontend) -> ServiceFlags {
         // The entry on 0.0.0.0 is a surrogate for the node's own addresses, each of which has an entry too.
         FrontendType::NodePort if frontend.address.ip.is_unspecified() => ServiceFlags::NODE_PORT,
         FrontendType::NodePort => ServiceFlags::NODE_PORT | ServiceFlags::ROUTABLE,
+        FrontendType::LoadBalancer => ServiceFlags::LOAD_BALANCER | ServiceFlags::ROUTABLE,
+        FrontendType::ExternalIp => ServiceFlags::EXTERNAL_IP | ServiceFlags::ROUTABLE,
     };
     match frontend.session_affinity {
         Some(_) => kind | ServiceFlags::SESSION_AFFINITY,

@@ -12,7 +12,8 @@ use fixture::Meaning;
 use mesh_abi::{BackendKey, ServiceKey};
 use mesh_datapath::{Balancer, Contents, Datapath as _, RecordingDatapath, Write, memory::MemoryMaps};
 use mesh_types::{
-    Backend, BackendAddress, BackendState, Frontend, FrontendAddress, FrontendType, Protocol, Scope, ServiceKey as Name,
+    Backend, BackendAddress, BackendState, Frontend, FrontendAddress, FrontendType, Protocol, Scope,
+    ServiceKey as Name, TrafficPolicies,
 };
 use proptest::prelude::*;
 
@@ -50,6 +51,8 @@ fn frontend() -> impl Strategy<Value = Frontend> {
         kind: if node_port { FrontendType::NodePort } else { FrontendType::ClusterIp },
         service: Name::new("default", "rebel-base"),
         session_affinity: sticky.then_some(Duration::from_secs(60)),
+        policies: TrafficPolicies::default(),
+        algorithm: None,
         backends: backends
             .into_iter()
             .map(|(host, state)| Backend {

@@ -11,9 +11,9 @@ use k8s_openapi::{
 };
 use mesh_core::{
     AddressType, LocalEndpoint, LocalService, LocalSlice, SERVICE_NAME_LABEL, ServiceKind, ServicePort, SlicePort,
-    TargetPort,
+    TargetPort, TrafficDistribution,
 };
-use mesh_types::{Protocol, ServiceKey};
+use mesh_types::{Protocol, ServiceKey, TrafficPolicies, TrafficPolicy};
 
 /// Kubernetes' default of `sessionAffinityConfig.clientIP.timeoutSeconds`: three hours.
 const SESSION_AFFINITY_TIMEOUT: u64 = 3 * 60 * 60;
@@ -27,14 +27,24 @@ pub fn service(object: &Service) -> LocalService {
     let session_affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
         let seconds = config.and_then(|config| config.timeout_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-        Duration::from_secs(seconds.unwrap_or(SESSION_AFFINITY_TIMEOUT))
+        Duration::from_secs(seconds.filter(|seconds| *seconds != 0).unwrap_or(SESSION_AFFINITY_TIMEOUT))
     });
     LocalService {
         key: ServiceKey::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default()),
         // `None` of a headless service is no address.
-        cluster_ips: cluster_ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+        cluster_ips: addresses(&cluster_ips),
+        external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
+        load_balancer_ips: load_balancer_ips(object),
         ports: spec.ports.iter().flatten().filter_map(service_port).collect(),
         session_affinity,
+        policies: TrafficPolicies {
+            external: policy(spec.external_traffic_policy.as_deref()),
+            internal: policy(spec.internal_traffic_policy.as_deref()),
+        },
+        distribution: match spec.traffic_distribution.as_deref() {
+            Some("PreferClose" | "PreferSameZone") => TrafficDistribution::Zone,
+            _ => TrafficDistribution::Any,
+        },
         annotations: metadata.annotations.clone().unwrap_or_default(),
         labels: metadata.labels.clone().unwrap_or_default(),
         selector: spec.selector.clone().unwrap_or_default(),
@@ -45,6 +55,24 @@ pub fn service(object: &Service) -> LocalService {
             _ => ServiceKind::ClusterIp,
         },
     }
+}
+
+/// Those that are IPv4.
+fn addresses(texts: &[String]) -> Vec<Ipv4Addr> {
+    texts.iter().filter_map(|ip| ip.parse().ok()).collect()
+}
+
+/// Addresses of the service's load balancer at which nodes may answer themselves: not those of mode `Proxy` (KEP-1860).
+fn load_balancer_ips(object: &Service) -> Vec<Ipv4Addr> {
+    let status = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.into_iter().flat_map(|status| status.ingress.iter().flatten());
+    let direct = ingress.filter(|ingress| ingress.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
+    direct.filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()
+}
+
+/// Anything but `Local` is `Cluster`.
+fn policy(name: Option<&str>) -> TrafficPolicy {
+    if name == Some("Local") { TrafficPolicy::Local } else { TrafficPolicy::Cluster }
 }
 
 fn service_port(port: &ApiServicePort) -> Option<ServicePort> {
@@ -69,6 +97,8 @@ pub fn slice(object: &EndpointSlice) -> LocalSlice {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone().unwrap_or_default(),
         service: metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME_LABEL)).cloned(),
+        labels: metadata.labels.clone().unwrap_or_default(),
+        annotations: metadata.annotations.clone().unwrap_or_default(),
         address_type: match object.address_type.as_str() {
             "IPv4" => AddressType::Ipv4,
             "IPv6" => AddressType::Ipv6,
@@ -133,15 +163,26 @@ mod tests {
                 "type": "NodePort", "clusterIP": "10.101.0.10", "clusterIPs": ["10.101.0.10", "fd00::10"],
                 "selector": {"name": "rebel-base"},
                 "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 42}},
+                "externalTrafficPolicy": "Local", "internalTrafficPolicy": "Cluster", "trafficDistribution": "PreferClose",
+                "externalIPs": ["192.0.2.7", "2001:db8::7"],
                 "ports": [
                     {"port": 80, "nodePort": 31000, "targetPort": 8080, "protocol": "TCP"},
                     {"name": "dns", "port": 53, "targetPort": "dns", "protocol": "UDP"},
                     {"name": "odd", "port": 1, "protocol": "QUIC"},
                 ],
             },
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": "192.0.2.1"}, {"ip": "192.0.2.2", "ipMode": "VIP"}, {"ip": "192.0.2.3", "ipMode": "Proxy"},
+                {"hostname": "lb.example.com"},
+            ]}},
         }));
         assert_eq!(service.key, ServiceKey::new("default", "rebel-base"));
         assert_eq!(service.cluster_ips, [Ipv4Addr::new(10, 101, 0, 10)], "IPv6 is left out");
+        assert_eq!(service.external_ips, [Ipv4Addr::new(192, 0, 2, 7)]);
+        assert_eq!(service.load_balancer_ips, [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)]);
+        let policies = TrafficPolicies { external: TrafficPolicy::Local, internal: TrafficPolicy::Cluster };
+        assert_eq!(service.policies, policies);
+        assert_eq!(service.distribution, TrafficDistribution::Zone);
         assert_eq!(service.kind, ServiceKind::NodePort);
         assert_eq!(service.session_affinity, Some(Duration::from_secs(42)));
         assert_eq!(service.selector["name"], "rebel-base");
@@ -175,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn session_affinity_without_a_time_out_lasts_three_hours() {
+        for config in [json!({}), json!({"clientIP": {}}), json!({"clientIP": {"timeoutSeconds": 0}})] {
+            let service = read_service(json!({
+                "metadata": {"namespace": "a", "name": "b"},
+                "spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config},
+            }));
+            assert_eq!(service.session_affinity, Some(Duration::from_secs(10_800)));
+        }
+    }
+
+    #[test]
     fn a_single_cluster_ip_is_enough() {
         let service =
             read_service(json!({"metadata": {"namespace": "a", "name": "b"}, "spec": {"clusterIP": "10.0.0.1"}}));
@@ -186,6 +238,7 @@ mod tests {
         let object = json!({
             "metadata": {
                 "namespace": "default", "name": "rebel-base-x7", "labels": {"kubernetes.io/service-name": "rebel-base"},
+                "annotations": {"a": "b"},
             },
             "addressType": "IPv4",
             "ports": [{"name": "", "protocol": "TCP", "port": 80}, {"name": "all"}],
@@ -196,6 +249,8 @@ mod tests {
         });
         let slice = slice(&serde_json::from_value::<EndpointSlice>(object).expect("an EndpointSlice"));
         assert_eq!(slice.service.as_deref(), Some("rebel-base"));
+        assert_eq!(slice.labels[SERVICE_NAME_LABEL], "rebel-base");
+        assert_eq!(slice.annotations["a"], "b");
         assert_eq!(slice.address_type, AddressType::Ipv4);
         assert_eq!(slice.ports, [SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 80 }]);
         let terminating = LocalEndpoint {

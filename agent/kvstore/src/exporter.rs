@@ -23,7 +23,7 @@ use tokio::{
 
 pub use scope::Scope;
 
-use crate::{backoff::Backoff, remote::prefix, store::Connect};
+use crate::{backoff::Backoff, store::Connect};
 use keys::Keys;
 use leases::Leases;
 use scope::Scopes;

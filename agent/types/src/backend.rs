@@ -33,6 +33,9 @@ pub enum BackendState {
     Active,
     /// Shutting down but still serving (1): chosen only when nothing is active.
     Terminating,
+    /// Shutting down and no longer serving: the same number in the maps (1), kept for connections that are there, never
+    /// chosen.
+    TerminatingNotServing,
     /// Failed its health check (2): never chosen.
     Quarantined,
     /// Taken out by an operator (3): gets no slot.
@@ -44,13 +47,13 @@ impl BackendState {
     pub fn number(self) -> u8 {
         match self {
             Self::Active => 0,
-            Self::Terminating => 1,
+            Self::Terminating | Self::TerminatingNotServing => 1,
             Self::Quarantined => 2,
             Self::Maintenance => 3,
         }
     }
 
-    /// The state of a `state` byte.
+    /// The state of a `state` byte; that a terminating backend does not serve is not told by it.
     pub fn from_number(number: u8) -> Option<Self> {
         [Self::Active, Self::Terminating, Self::Quarantined, Self::Maintenance]
             .into_iter()
@@ -63,6 +66,7 @@ impl fmt::Display for BackendState {
         f.pad(match self {
             Self::Active => "active",
             Self::Terminating => "terminating",
+            Self::TerminatingNotServing => "terminating-not-serving",
             Self::Quarantined => "quarantined",
             Self::Maintenance => "maintenance",
         })

@@ -14,7 +14,7 @@ mod service_key;
 pub use affinity::Affinity;
 pub use backend::{Backend, BackendAddress, BackendState};
 pub use cluster::{ClusterId, ClusterIdError, ClusterName, ClusterNameError, MaxConnectedClusters};
-pub use frontend::{Frontend, FrontendAddress, FrontendType, Scope};
+pub use frontend::{Algorithm, Frontend, FrontendAddress, FrontendType, Scope, TrafficPolicies, TrafficPolicy};
 pub use identity::{IdentityScope, NumericIdentity};
 pub use protocol::{Protocol, UnknownProtocol};
 pub use service_key::ServiceKey;

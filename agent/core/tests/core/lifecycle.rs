@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use mesh_core::{Action, Input, Lifecycle, LifecycleConfig, ServiceFormat};
+use mesh_core::{Action, Input, Lifecycle, LifecycleConfig, ServiceV2};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 use mesh_wire::{Capabilities, ClusterConfig, EndpointSlicesExportMode, Layout, Resource};
 
@@ -21,7 +21,7 @@ fn options() -> LifecycleConfig {
         cluster_id: id(1),
         limit: LIMIT,
         resources: READ.into(),
-        service_format: ServiceFormat::default(),
+        service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
     }
 }
@@ -159,22 +159,24 @@ fn a_cache_is_read_where_it_is() {
 #[test]
 fn which_format_of_services_is_read() {
     use EndpointSlicesExportMode as Mode;
-    use ServiceFormat as Format;
     let (v1, v2) = (Resource::Services, Resource::EndpointSlices);
-    for (format, mode, expected) in [
-        (Format::PreferLegacy, Mode::ServicesOnly, v1),
-        (Format::PreferLegacy, Mode::ServicesAndEndpointSlices, v1),
-        (Format::PreferLegacy, Mode::EndpointSlicesOnly, v2),
-        (Format::PreferEndpointSlice, Mode::ServicesOnly, v1),
-        (Format::PreferEndpointSlice, Mode::ServicesAndEndpointSlices, v2),
-        (Format::OnlyEndpointSlice, Mode::ServicesOnly, v2),
-        (Format::OnlyEndpointSlice, Mode::EndpointSlicesOnly, v2),
+    for (setting, mode, expected) in [
+        (Some(ServiceV2::PreferLegacy), Mode::ServicesOnly, &[v1][..]),
+        (Some(ServiceV2::PreferLegacy), Mode::ServicesAndEndpointSlices, &[v1]),
+        (Some(ServiceV2::PreferLegacy), Mode::EndpointSlicesOnly, &[v2]),
+        (Some(ServiceV2::PreferEndpointSlice), Mode::ServicesOnly, &[v1]),
+        (Some(ServiceV2::PreferEndpointSlice), Mode::ServicesAndEndpointSlices, &[v2]),
+        (Some(ServiceV2::OnlyEndpointSlice), Mode::ServicesOnly, &[]),
+        (Some(ServiceV2::OnlyEndpointSlice), Mode::EndpointSlicesOnly, &[v2]),
+        (None, Mode::ServicesOnly, &[v1]),
+        (None, Mode::ServicesAndEndpointSlices, &[v1, v2]),
+        (None, Mode::EndpointSlicesOnly, &[v2]),
     ] {
-        let mut life = Life::new(LifecycleConfig { service_format: format, ..options() });
+        let mut life = Life::new(LifecycleConfig { service_v2: setting, ..options() });
         life.step(Input::Tick);
         life.accepted(with(|capabilities| capabilities.endpoint_slices_export_mode = mode.clone()));
         let read: Vec<_> = [v1, v2].into_iter().filter(|one| life.lifecycle.is_listed(*one).is_some()).collect();
-        assert_eq!(read, [expected], "{format:?} of a cluster that exports {mode:?}");
+        assert_eq!(read, expected, "{setting:?} of a cluster that exports {mode:?}");
     }
 }
 

@@ -4,10 +4,14 @@ mod affinity;
 #[cfg(feature = "planted-defects")]
 mod defects;
 mod export;
+mod export_slices;
+mod frontends;
 mod lifecycle;
 mod merge;
 mod mesh;
+mod namespaces;
 mod ports;
 mod properties;
 mod recorded;
 mod release;
+mod remote_slices;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use mesh_core::{
-    AddressType, Config, Effect, Event, ExportConfig, ExportEffect, ExportState, LocalEndpoint, LocalService,
-    LocalSlice, ServiceKind, ServicePort, SlicePort, State, TargetPort,
+    AddressType, Conditions, Config, Effect, Event, ExportConfig, ExportEffect, ExportState, LocalEndpoint,
+    LocalService, LocalSlice, RemoteEndpoint, RemoteSlice, ServicePort, SlicePort, State, TargetPort,
 };
 use mesh_types::{
     BackendState, ClusterId, ClusterName, Frontend, FrontendAddress, MaxConnectedClusters, Protocol, Scope, ServiceKey,
@@ -52,14 +52,11 @@ pub(crate) fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// Service `test/echo` at 10.0.0.1:8080, unnamed port.
 pub(crate) fn service(annotations: &[(&str, &str)]) -> LocalService {
     LocalService {
-        key: key(),
         cluster_ips: vec![ip("10.0.0.1")],
         ports: vec![service_port("", 8080)],
-        session_affinity: None,
         annotations: texts(annotations),
-        labels: BTreeMap::new(),
         selector: texts(&[("name", "echo")]),
-        kind: ServiceKind::ClusterIp,
+        ..LocalService::new(key())
     }
 }
 
@@ -67,6 +64,7 @@ pub(crate) fn endpoint(address: &str, state: BackendState) -> LocalEndpoint {
     let (ready, serving, terminating) = match state {
         BackendState::Active => (true, true, false),
         BackendState::Terminating => (false, true, true),
+        BackendState::TerminatingNotServing => (false, false, true),
         BackendState::Quarantined | BackendState::Maintenance => (false, false, false),
     };
     LocalEndpoint {
@@ -87,6 +85,7 @@ pub(crate) fn slice(endpoints: &[(&str, BackendState)]) -> LocalSlice {
         address_type: AddressType::Ipv4,
         ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
         endpoints: endpoints.iter().map(|(address, state)| endpoint(address, *state)).collect(),
+        ..LocalSlice::default()
     }
 }
 
@@ -119,6 +118,55 @@ pub(crate) fn remote_deleted(cluster: &str, id: u16) -> Event {
     Event::RemoteService { cluster: self::cluster(cluster), cluster_id: self::id(id), key: key(), service: None }
 }
 
+/// In which formats a remote cluster says that it exports.
+pub(crate) fn exports(cluster: &str, mode: &str) -> Event {
+    Event::RemoteExports { cluster: self::cluster(cluster), exports: mode.to_owned().into() }
+}
+
+/// Slice `echo-1` of `test/echo` of a remote cluster with the unnamed port 8080: addresses with their conditions
+/// ready, serving and terminating.
+pub(crate) fn remote_slice(cluster: &str, id: u16, endpoints: &[(&str, (bool, bool, bool))]) -> RemoteSlice {
+    let endpoint = |(address, (ready, serving, terminating)): &(&str, (bool, bool, bool))| RemoteEndpoint {
+        addresses: vec![ip(address)],
+        conditions: Conditions { ready: Some(*ready), serving: Some(*serving), terminating: Some(*terminating) },
+        ..RemoteEndpoint::default()
+    };
+    RemoteSlice {
+        cluster: self::cluster(cluster),
+        cluster_id: self::id(id),
+        namespace: "test".to_owned(),
+        name: "echo-1".to_owned(),
+        service: Some("echo".to_owned()),
+        address_type: AddressType::Ipv4,
+        ports: vec![SlicePort { name: String::new(), protocol: Protocol::Tcp, port: 8080 }],
+        endpoints: endpoints.iter().map(endpoint).collect(),
+    }
+}
+
+pub(crate) fn remote_slice_event(slice: RemoteSlice) -> Event {
+    Event::RemoteSlice {
+        cluster: slice.cluster.clone(),
+        cluster_id: slice.cluster_id,
+        namespace: slice.namespace.clone(),
+        name: slice.name.clone(),
+        slice: Some(slice),
+    }
+}
+
+pub(crate) fn remote_slice_deleted(cluster: &str, id: u16, name: &str) -> Event {
+    Event::RemoteSlice {
+        cluster: self::cluster(cluster),
+        cluster_id: self::id(id),
+        namespace: "test".to_owned(),
+        name: name.to_owned(),
+        slice: None,
+    }
+}
+
+pub(crate) fn namespace(name: &str, annotations: Option<&[(&str, &str)]>) -> Event {
+    Event::Namespace { name: name.to_owned(), annotations: annotations.map(texts) }
+}
+
 pub(crate) fn added(cluster: &str) -> Event {
     Event::RemoteAdded { cluster: self::cluster(cluster) }
 }
@@ -128,16 +176,11 @@ pub(crate) fn synced(cluster: &str) -> Event {
 }
 
 pub(crate) fn config(cluster: &str, id: u16, restored: bool) -> Config {
-    Config {
-        cluster_name: self::cluster(cluster),
-        cluster_id: self::id(id),
-        node_name: format!("{cluster}-1"),
-        restored,
-    }
+    Config { restored, ..Config::new(self::cluster(cluster), self::id(id), format!("{cluster}-1")) }
 }
 
 pub(crate) fn export_config(cluster: &str, id: u16) -> ExportConfig {
-    ExportConfig { cluster_name: self::cluster(cluster), cluster_id: self::id(id) }
+    ExportConfig::new(self::cluster(cluster), self::id(id))
 }
 
 /// A node's agent and what its load balancer holds.
@@ -229,7 +272,7 @@ impl Cluster {
             let (key, value) = match effect {
                 ExportEffect::Put { key, value } => (key, Some(value)),
                 ExportEffect::Delete { key } => (key, None),
-                ExportEffect::Synced => continue,
+                ExportEffect::Synced | ExportEffect::PutSlice(_) | ExportEffect::DeleteSlice { .. } => continue,
             };
             let Ok(Key::Service { cluster, key, .. }) = key.parse() else { panic!("{key}") };
             let expected = Expected { cluster: &self::cluster(self.name), cluster_id: id(self.id), key: &key };

@@ -2,10 +2,7 @@
 
 use std::{net::Ipv4Addr, path::Path};
 
-use mesh_core::{
-    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, ServiceFormat, ServiceKind, ServicePort, SlicePort,
-    TargetPort,
-};
+use mesh_core::{AddressType, Config, LocalEndpoint, LocalService, LocalSlice, ServicePort, ServiceV2, SlicePort, TargetPort};
 use mesh_datapath::{Balancer, RecordingDatapath, memory::MemoryMaps};
 use mesh_types::{ClusterId, MaxConnectedClusters, Protocol, ServiceKey};
 use mesh_wire::Resource;
@@ -22,13 +19,12 @@ fn name(name: &str) -> ClusterName {
 
 fn agent() -> Agent<RecordingDatapath> {
     let id = ClusterId::new(1, MaxConnectedClusters::N255).expect("valid");
-    let config =
-        Config { cluster_name: name("alpha"), cluster_id: id, node_name: "alpha-1".to_owned(), restored: false };
+    let config = Config::new(name("alpha"), id, "alpha-1");
     let lifecycle = LifecycleConfig {
         cluster_id: id,
         limit: MaxConnectedClusters::N255,
         resources: [Resource::Services].into(),
-        service_format: ServiceFormat::default(),
+        service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
     };
     Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, Trace::off())
@@ -81,14 +77,10 @@ fn service() -> LocalEvent {
         target: TargetPort::Number(80),
     };
     let service = LocalService {
-        key: key.clone(),
         cluster_ips: vec![Ipv4Addr::new(10, 101, 0, 10)],
         ports: vec![port],
-        session_affinity: None,
         annotations: [("service.cilium.io/global".to_owned(), "true".to_owned())].into(),
-        labels: BTreeMap::new(),
-        selector: BTreeMap::new(),
-        kind: ServiceKind::ClusterIp,
+        ..LocalService::new(key.clone())
     };
     LocalEvent::Service { key, service: Some(service), version: "7".to_owned() }
 }
@@ -105,6 +97,7 @@ fn slice() -> LocalEvent {
             ready: Some(true),
             ..LocalEndpoint::default()
         }],
+        ..LocalSlice::default()
     };
     LocalEvent::Slice {
         namespace: "default".to_owned(),

@@ -12,7 +12,7 @@ mod store;
 use std::time::Duration;
 
 use etcd_client::{CompactionOptions, PutOptions};
-use mesh_core::{LifecycleConfig, ServiceFormat};
+use mesh_core::{LifecycleConfig, ServiceV2};
 use mesh_kvstore::{
     ClusterIds, Decoded, EtcdConnector, Exporter, ExporterOptions, RemoteCluster, RemoteEvent, RemoteOptions,
     RemoteStatus, Scope, Write,
@@ -68,7 +68,7 @@ fn reader(etcd: &Etcd) -> (RemoteCluster, mpsc::Receiver<RemoteEvent>) {
         cluster_id: id(2),
         limit: LIMIT,
         resources: [Resource::Services].into(),
-        service_format: ServiceFormat::default(),
+        service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
     };
     let options = RemoteOptions { cluster: alpha(), ids: ClusterIds::new(), lifecycle };

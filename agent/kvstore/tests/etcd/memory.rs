@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_core::{LifecycleConfig, ServiceFormat};
+use mesh_core::{LifecycleConfig, ServiceV2};
 use mesh_kvstore::{
     ClusterIds, Decoded, Exporter, ExporterOptions, MemoryServer, RemoteCluster, RemoteEvent, RemoteOptions, Scope,
     Write,
@@ -23,7 +23,7 @@ fn reader(server: &MemoryServer, cache_ttl: Option<Duration>) -> (RemoteCluster,
         cluster_id: id(2),
         limit: LIMIT,
         resources: [Resource::Services].into(),
-        service_format: ServiceFormat::default(),
+        service_v2: Some(ServiceV2::default()),
         cache_ttl,
     };
     let options = RemoteOptions { cluster: alpha(), ids: ClusterIds::new(), lifecycle };
