@@ -7,7 +7,7 @@ use mesh_abi::{
     ReverseNatKey, ReverseNatValue, SERVICES, ServiceFlags, ServiceKey, ServiceValue,
 };
 
-use crate::{DatapathError, DatapathErrorKind, MapSource, Write};
+use crate::{DatapathError, MapSource, Write, error::wrong_length};
 
 /// Address, port and protocol as they stand in a backend value.
 type BackendAddressKey = (Be32, Be16, u8);
@@ -204,10 +204,7 @@ fn uncount<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
 
 /// All entries of a map, decoded.
 fn entries<K: Bytes, V: Bytes>(store: &impl MapSource, map: &'static MapSpec) -> Result<Vec<(K, V)>, DatapathError> {
-    let wrong = |source: mesh_abi::WrongLength| {
-        let kind = DatapathErrorKind::Shape { found: source.found.to_string(), expected: source.expected.to_string() };
-        DatapathError::new(format!("decode map `{map}`"), kind)
-    };
+    let wrong = |error| wrong_length(map, error);
     store
         .entries(map)?
         .iter()

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fixture::{backend, cilium, cluster_ip, frontend_address};
+use fixture::{backend, cilium, cluster_ip, dumped_bytes, frontend_address};
 use ground::{Ground, TcpBackend};
 use mesh_abi::{AFFINITY, BACKENDS, Bytes as _, MAPS, MapSpec, REVERSE_SK, ReverseSkKey, SERVICES};
 use mesh_datapath::{
@@ -342,7 +342,7 @@ fn root_bpftool_dumps_the_bytes_that_the_list_claims() {
             let output = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(pin).output().unwrap();
             assert!(output.status.success(), "bpftool: {}", String::from_utf8_lossy(&output.stderr));
             for entry in serde_json::from_slice::<Vec<serde_json::Value>>(&output.stdout).unwrap() {
-                dumped.put(map, &bytes(&entry["key"]), &bytes(&entry["value"]));
+                dumped.put(map, &dumped_bytes(&entry["key"]), &dumped_bytes(&entry["value"]));
             }
         }
         let dumped = Listing::from(Contents::read(&dumped).unwrap());
@@ -352,13 +352,6 @@ fn root_bpftool_dumps_the_bytes_that_the_list_claims() {
         }
         assert_eq!(listing.table(View::Services).lines().count(), 19);
     });
-}
-
-/// Bytes as bpftool prints them: a list of `"0x1f"`.
-fn bytes(list: &serde_json::Value) -> Vec<u8> {
-    let byte =
-        |text: &serde_json::Value| u8::from_str_radix(text.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
-    list.as_array().unwrap().iter().map(byte).collect()
 }
 
 #[test]

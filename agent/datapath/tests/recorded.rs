@@ -6,7 +6,7 @@ mod fixture;
 use std::{collections::BTreeSet, time::Duration};
 
 use fixture::{Meaning, backend, cilium, cluster_ip, node_port, text};
-use mesh_abi::MAPS;
+use mesh_abi::LB_MAPS;
 use mesh_datapath::{
     Contents, Datapath as _, RecordingDatapath,
     list::{Listing, View},
@@ -67,7 +67,7 @@ fn every_byte_of_ciliums_maps_survives_the_mirror() {
     for write in fixture::writes(&ciliums) {
         copy.put(write.map(), write.key(), write.value().unwrap());
     }
-    for map in &MAPS {
+    for map in &LB_MAPS {
         use mesh_datapath::MapSource as _;
         assert_eq!(copy.entries(map).unwrap(), source.entries(map).unwrap(), "{map}");
     }

@@ -1,4 +1,4 @@
-//! The words of a cluster mesh as types: cluster, service, frontend, backend.
+//! The words of a cluster mesh as types: cluster, service, frontend, backend, and who is behind an address.
 //!
 //! Everything here is a value that is valid by construction. No I/O, no clock, no task. Both the agent
 //! and the harness's oracle use these types; neither shares any *decision* with the other through them.
@@ -7,6 +7,8 @@ mod affinity;
 mod backend;
 mod cluster;
 mod frontend;
+mod ip_prefix;
+mod ipcache_entry;
 mod protocol;
 mod service_key;
 
@@ -14,5 +16,7 @@ pub use affinity::Affinity;
 pub use backend::{Backend, BackendAddress, BackendState};
 pub use cluster::{ClusterId, ClusterIdError, ClusterName, ClusterNameError, MaxConnectedClusters};
 pub use frontend::{Frontend, FrontendAddress, FrontendType, Scope};
+pub use ip_prefix::{IpPrefix, IpPrefixError};
+pub use ipcache_entry::IpcacheEntry;
 pub use protocol::{Protocol, UnknownProtocol};
 pub use service_key::ServiceKey;
