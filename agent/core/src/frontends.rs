@@ -6,7 +6,9 @@ use std::{
 };
 
 use mesh_planted::{Defect, planted};
-use mesh_types::{Affinity, Backend, Frontend, FrontendAddress, FrontendType, Protocol, Scope, ServiceKey};
+use mesh_types::{
+    Affinity, Backend, Frontend, FrontendAddress, FrontendType, Protocol, Scope, ServiceKey, TrafficPolicies,
+};
 
 use crate::{Effect, LocalService, ServiceKind, ServicePort, affinity::select, annotation, backends::Candidates};
 
@@ -36,6 +38,8 @@ pub(crate) fn of_service(service: &LocalService, local: &Candidates, remote: &Ca
                 kind,
                 service: service.key.clone(),
                 session_affinity: service.session_affinity.filter(|_| !planted(Defect::SessionAffinityIgnored)),
+                policies: TrafficPolicies::default(),
+                algorithm: None,
                 backends: backends.clone(),
             };
             frontends.insert(address, frontend);

@@ -26,7 +26,7 @@ use mesh_datapath::{
     memory::MemoryMaps,
     sys,
 };
-use mesh_types::{Backend, BackendState, Frontend, Protocol};
+use mesh_types::{Backend, BackendState, Frontend, FrontendType, Protocol, Scope, TrafficPolicies, TrafficPolicy};
 
 /// No connection in these tests leaves the machine; one that takes this long hangs.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -194,6 +194,38 @@ fn root_a_deleted_service_is_no_longer_balanced() {
         for map in [&SERVICES, &BACKENDS] {
             assert_eq!(entries(ground, map), [], "{map}");
         }
+    });
+}
+
+#[test]
+fn root_of_two_scopes_a_socket_gets_the_internal_one() {
+    ground::run(|ground| {
+        let servers = [TcpBackend::start("outside"), TcpBackend::start("inside")];
+        let [outside, inside] = &servers;
+        let policies = TrafficPolicies { internal: TrafficPolicy::Local, ..TrafficPolicies::default() };
+        let of = |policies, scope, server: &TcpBackend| {
+            let mut frontend = cluster_ip(VIP, vec![active(server.address)]);
+            frontend.address.scope = scope;
+            Frontend { kind: FrontendType::LoadBalancer, policies, ..frontend }
+        };
+        let mut datapath = BpfDatapath::open(&ground.options()).unwrap();
+        datapath.upsert(&of(TrafficPolicies::default(), Scope::External, outside)).unwrap();
+        let (early, name) = ask(VIP).unwrap();
+        assert_eq!(name, "outside", "there is one scope yet");
+        datapath.upsert(&of(policies, Scope::External, outside)).unwrap();
+        assert_eq!(ask(VIP).unwrap().1, "outside", "the second one is not there yet");
+        datapath.upsert(&of(policies, Scope::Internal, inside)).unwrap();
+        let (stream, name) = ask(VIP).unwrap();
+        assert_eq!((name.as_str(), stream.peer_addr().unwrap()), ("inside", VIP.parse().unwrap()));
+        assert_eq!(early.peer_addr().unwrap(), VIP.parse().unwrap(), "older sockets keep their peer");
+
+        let nobody = Frontend { backends: vec![], ..of(policies, Scope::Internal, inside) };
+        datapath.upsert(&nobody).unwrap();
+        let error = ask(VIP).unwrap_err().raw_os_error();
+        assert!(NO_BACKEND.contains(&error), "backends for others do not count: {error:?}");
+        datapath.delete(&nobody.address).unwrap();
+        datapath.upsert(&of(TrafficPolicies::default(), Scope::External, outside)).unwrap();
+        assert_eq!(ask(VIP).unwrap().1, "outside");
     });
 }
 

@@ -40,7 +40,7 @@ impl fmt::Display for FrontendAddress {
     }
 }
 
-/// What kind of address a frontend has.
+/// What kind of address a frontend has. The names are Cilium's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FrontendType {
     /// The service's cluster IP.
@@ -48,6 +48,56 @@ pub enum FrontendType {
     ClusterIp,
     /// A node port, on the surrogate address 0.0.0.0 or on a node's own.
     NodePort,
+    /// One of the service's `externalIPs`.
+    #[serde(rename = "ExternalIPs")]
+    ExternalIp,
+    /// The address of a load balancer, from the service's status.
+    LoadBalancer,
+}
+
+impl fmt::Display for FrontendType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::ExternalIp => "ExternalIPs",
+            Self::LoadBalancer => "LoadBalancer",
+        })
+    }
+}
+
+/// Which backends a service's clients may be sent to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TrafficPolicy {
+    /// All.
+    #[default]
+    Cluster,
+    /// Those on the same node alone.
+    Local,
+}
+
+/// The traffic policies of a service.
+///
+/// Backends are chosen by them before they come here; the datapath must know them all the same. When they differ, a
+/// service has two frontends with one address: one of [`Scope::External`] with the backends for clients from outside,
+/// one of [`Scope::Internal`] with those for clients inside the cluster. Its cluster IP has only the first, with the
+/// backends for clients inside: nobody else gets there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TrafficPolicies {
+    /// `externalTrafficPolicy`.
+    pub external: TrafficPolicy,
+    /// `internalTrafficPolicy`.
+    pub internal: TrafficPolicy,
+}
+
+/// How backends are chosen where packets come in from outside (annotation `service.cilium.io/lb-algorithm`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// At random.
+    Random,
+    /// By consistent hashing.
+    Maglev,
 }
 
 /// A frontend and the backends that should answer for it: what the decision part of an agent asks of the
@@ -62,6 +112,12 @@ pub struct Frontend {
     pub service: ServiceKey,
     /// Time-out of `sessionAffinity: ClientIP`, if that is on.
     pub session_affinity: Option<Duration>,
+    /// The service's traffic policies.
+    #[serde(default)]
+    pub policies: TrafficPolicies,
+    /// How backends are chosen, when the service says so; else as the whole agent is set.
+    #[serde(default)]
+    pub algorithm: Option<Algorithm>,
     /// Sorted, without duplicates of an address.
     pub backends: Vec<Backend>,
 }

@@ -15,7 +15,7 @@ mod service_key;
 pub use affinity::Affinity;
 pub use backend::{Backend, BackendAddress, BackendState};
 pub use cluster::{ClusterId, ClusterIdError, ClusterName, ClusterNameError, MaxConnectedClusters};
-pub use frontend::{Frontend, FrontendAddress, FrontendType, Scope};
+pub use frontend::{Algorithm, Frontend, FrontendAddress, FrontendType, Scope, TrafficPolicies, TrafficPolicy};
 pub use ip_prefix::{IpPrefix, IpPrefixError};
 pub use ipcache_entry::IpcacheEntry;
 pub use protocol::{Protocol, UnknownProtocol};

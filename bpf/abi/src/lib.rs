@@ -36,4 +36,4 @@ pub use map::{
 pub use order::{Be16, Be32};
 pub use reverse_nat::{ReverseNatKey, ReverseNatValue};
 pub use reverse_sk::{ReverseSkKey, ReverseSkValue};
-pub use service::{ServiceKey, ServiceValue, protocol, scope};
+pub use service::{ServiceKey, ServiceValue, algorithm, protocol, scope};

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use mesh_core::{AddressType, LocalService, ServicePort};
-use mesh_types::{Backend, BackendAddress, BackendState, Frontend, FrontendAddress, FrontendType, Scope};
+use mesh_types::{
+    Backend, BackendAddress, BackendState, Frontend, FrontendAddress, FrontendType, Scope, TrafficPolicies,
+};
 
 use crate::snapshot::Snapshot;
 
@@ -18,6 +20,8 @@ pub(crate) fn of(snapshot: &Snapshot) -> Vec<Frontend> {
                 kind: FrontendType::ClusterIp,
                 service: service.key.clone(),
                 session_affinity: service.session_affinity,
+                policies: TrafficPolicies::default(),
+                algorithm: None,
                 backends: backends.clone(),
             }));
         }

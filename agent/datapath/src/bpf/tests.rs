@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use mesh_types::{Frontend, FrontendAddress, FrontendType, Protocol, Scope, ServiceKey};
+use mesh_types::{Frontend, FrontendAddress, FrontendType, Protocol, Scope, ServiceKey, TrafficPolicies};
 
 use super::{BpfDatapath, object::SetRetval};
 use crate::Datapath as _;
@@ -22,6 +22,8 @@ fn root_without_bpf_set_retval_a_service_without_backends_is_not_permitted() {
             kind: FrontendType::ClusterIp,
             service: ServiceKey::new("default", "rebel-base"),
             session_affinity: None,
+            policies: TrafficPolicies::default(),
+            algorithm: None,
             backends: Vec::new(),
         };
         datapath.upsert(&frontend).unwrap();
