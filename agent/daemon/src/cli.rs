@@ -211,6 +211,9 @@ pub(crate) enum BpfCommand {
     /// The load balancer
     #[command(subcommand)]
     Lb(LbCommand),
+    /// Addresses and the security identities behind them
+    #[command(subcommand)]
+    Ipcache(IpcacheCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,6 +235,24 @@ pub(crate) struct LbListOptions {
     /// List reverse NAT entries
     #[arg(long, group = "view")]
     pub(crate) revnat: bool,
+    /// Format of the output
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    /// Mount point of bpffs
+    #[arg(long, env = "CILIUM_BPF_ROOT", value_name = "DIR", default_value = BPF_ROOT)]
+    pub(crate) bpf_root: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IpcacheCommand {
+    /// List prefixes of addresses, their identities and nodes
+    #[command(visible_alias = "ls")]
+    List(IpcacheListOptions),
+}
+
+/// Options of `bpf ipcache list`.
+#[derive(Debug, Args)]
+pub(crate) struct IpcacheListOptions {
     /// Format of the output
     #[arg(long, short, value_name = "FORMAT")]
     pub(crate) output: Option<Output>,
@@ -331,6 +352,17 @@ mod tests {
     #[test_case::test_case("1500ms" => Err("must be whole seconds from 1 s to 9000000000 s".to_owned()) ; "a fraction")]
     fn lease_times(text: &str) -> Result<u64, String> {
         lease_ttl(text).map(|ttl| ttl.as_secs())
+    }
+
+    #[test]
+    fn the_ipcache_is_listed_under_both_names() {
+        for name in ["list", "ls"] {
+            let command = parse(&["mesh-agent", "bpf", "ipcache", name, "-o", "json", "--bpf-root", "/b"]);
+            let Command::Bpf(BpfCommand::Ipcache(IpcacheCommand::List(options))) = command else {
+                panic!("not `bpf ipcache list`: {command:?}")
+            };
+            assert_eq!((options.output, options.bpf_root), (Some(Output::Json), "/b".into()));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `run` | one a node: Kubernetes and remote clusters -> `mesh-core` -> pinned BPF maps |
 //! | `apiserver` | one a cluster: Kubernetes -> `mesh-core` -> the cluster's own etcd |
-//! | `bpf lb list` | what is in the maps, as `cilium-dbg` prints it |
+//! | `bpf lb list`, `bpf ipcache list` | what is in the maps, as `cilium-dbg` prints it |
 //! | `status` | which remote clusters are ready |
 //! | `cleanup` | detaches the programs and removes all pins |
 //!
@@ -12,12 +12,12 @@
 
 mod agent;
 mod apiserver;
+mod bpf;
 mod cleanup;
 mod cli;
 #[cfg(feature = "planted-defects")]
 mod defect;
 mod kvstoremesh;
-mod lb;
 mod local;
 mod logging;
 mod mesh_directory;
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options).map(|()| String::new()),
         Command::Apiserver(options) => apiserver::run(&options).map(|()| String::new()),
         Command::Kvstoremesh(options) => kvstoremesh::run(&options).map(|()| String::new()),
-        Command::Bpf(command) => lb::list(&command),
+        Command::Bpf(command) => bpf::list(&command),
         Command::Status(options) => status::print(&options),
         Command::Cleanup(options) => cleanup::run(&options).map(|()| String::new()),
     };

@@ -7,7 +7,7 @@ use mesh_abi::{
     ReverseNatKey, ReverseNatValue, SERVICES, ServiceFlags, ServiceKey, ServiceValue,
 };
 
-use crate::{DatapathError, DatapathErrorKind, MapSource, Write};
+use crate::{DatapathError, MapSource, Write, error::wrong_length};
 
 /// Address, port and protocol as they stand in a backend value.
 type BackendAddressKey = (Be32, Be16, u8);
@@ -166,27 +166,21 @@ impl Contents {
         self.service_ids.contains_key(&id) || self.reverse_nat.contains_key(&ReverseNatKey(id))
     }
 
-    /// Whether a master of a ClusterIP frontend other than `except` has this address.
-    pub fn has_cluster_ip(&self, address: Be32, except: Option<ServiceKey>) -> bool {
+    /// Key and flags of the first master of an address, other than `except`, whose kind asks for a wildcard entry.
+    pub fn wildcard_parent(&self, address: Be32, except: Option<ServiceKey>) -> Option<(ServiceKey, ServiceFlags)> {
         let first = ServiceKey::wildcard(address);
         let last = ServiceKey::master(address, Be16::new(u16::MAX), u8::MAX, u8::MAX).with_slot(u16::MAX);
-        self.services.range(first..=last).any(|(key, value)| {
-            key.slot == 0 && !key.is_wildcard() && Some(*key) != except && is_cluster_ip(value.flags)
-        })
+        let mut masters = self.services.range(first..=last).filter(|(key, _)| key.slot == 0 && !key.is_wildcard());
+        masters
+            .find(|(key, value)| Some(**key) != except && has_wildcard(value.flags))
+            .map(|(key, value)| (*key, value.flags))
     }
 }
 
-/// Whether the flags are those of a ClusterIP frontend, which has no type bit.
-pub(crate) fn is_cluster_ip(flags: ServiceFlags) -> bool {
-    [
-        ServiceFlags::EXTERNAL_IP,
-        ServiceFlags::NODE_PORT,
-        ServiceFlags::LOAD_BALANCER,
-        ServiceFlags::HOST_PORT,
-        ServiceFlags::LOCAL_REDIRECT,
-    ]
-    .into_iter()
-    .all(|kind| !flags.has(kind))
+/// Whether frontends with such flags have a wildcard entry: cluster IPs, which have no bit of their own, and addresses of
+/// load balancers. Other addresses may be a node's own, whose other ports are the node's.
+pub(crate) fn has_wildcard(flags: ServiceFlags) -> bool {
+    [ServiceFlags::NONE, ServiceFlags::LOAD_BALANCER].contains(&flags.kind())
 }
 
 fn address_key(value: &BackendValue) -> BackendAddressKey {
@@ -204,10 +198,7 @@ fn uncount<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
 
 /// All entries of a map, decoded.
 fn entries<K: Bytes, V: Bytes>(store: &impl MapSource, map: &'static MapSpec) -> Result<Vec<(K, V)>, DatapathError> {
-    let wrong = |source: mesh_abi::WrongLength| {
-        let kind = DatapathErrorKind::Shape { found: source.found.to_string(), expected: source.expected.to_string() };
-        DatapathError::new(format!("decode map `{map}`"), kind)
-    };
+    let wrong = |error| wrong_length(map, error);
     store
         .entries(map)?
         .iter()

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use mesh_abi::{MapSpec, WrongLength};
 use mesh_types::FrontendAddress;
 
 use crate::sys::Command;
@@ -22,13 +23,14 @@ impl DatapathError {
         Self { act: act.into(), kind: kind.into() }
     }
 
-    /// Whether the same operation may succeed later: the kernel was out of memory or a map was full.
+    /// Whether the same operation may succeed later: the kernel was out of memory or a map was full (`E2BIG` of a hash
+    /// map, `ENOSPC` of a trie).
     pub fn is_retryable(&self) -> bool {
         match &self.kind {
             DatapathErrorKind::Bpf { source, .. } => {
                 matches!(
                     source.raw_os_error(),
-                    Some(libc::ENOMEM | libc::E2BIG | libc::EAGAIN | libc::EINTR | libc::EBUSY)
+                    Some(libc::ENOMEM | libc::E2BIG | libc::ENOSPC | libc::EAGAIN | libc::EINTR | libc::EBUSY)
                 )
             }
             DatapathErrorKind::NoServiceId { .. } | DatapathErrorKind::NoBackendId => true,
@@ -123,4 +125,10 @@ pub enum DatapathErrorKind {
         /// Number of its backends.
         found: usize,
     },
+}
+
+/// Keys or values of another size than the map's.
+pub(crate) fn wrong_length(map: &MapSpec, WrongLength { found, expected }: WrongLength) -> DatapathError {
+    let kind = DatapathErrorKind::Shape { found: format!("{found} bytes"), expected: format!("{expected} bytes") };
+    DatapathError::new(format!("decode map `{map}`"), kind)
 }

@@ -1,5 +1,6 @@
 //! The agent's hand on the datapath: makes the pinned BPF maps equal to what the agent wants, and keeps the socket
-//! load balancer attached to the node's cgroup.
+//! load balancer attached to the node's cgroup. Two traits are its face: [`Datapath`] for frontends and [`Ipcache`] for
+//! addresses. They share nothing but the directory of the pins.
 //!
 //! It is no place for decisions: which backends a frontend has is settled before (`mesh-core`). What happens here is
 //! the step from *desired* to *actual*: ids, slot order, write order, and writing nothing that is there already.
@@ -12,9 +13,10 @@
 //! |---|---|
 //! | [`plan`] | desired frontend + contents -> writes in Cilium's order; pure |
 //! | [`balancer`] | runs plans against a [`MapStore`] |
-//! | [`bpf`] | the kernel's maps and programs: [`BpfDatapath`] |
+//! | [`ipcache`] | the same for addresses: contents, plans, the map in memory |
+//! | [`bpf`] | the kernel's maps and programs: [`BpfDatapath`], [`BpfIpcache`] |
 //! | [`memory`] | maps in memory, with a record of all writes: [`RecordingDatapath`] |
-//! | [`list`] | what `mesh-agent bpf lb list` prints |
+//! | [`list`] | what `mesh-agent bpf lb list` and `bpf ipcache list` print |
 //! | [`sys`] | raw `bpf(2)` |
 
 #[cfg(test)]
@@ -25,6 +27,7 @@ pub mod bpf;
 mod contents;
 mod error;
 mod ids;
+pub mod ipcache;
 pub mod list;
 pub mod memory;
 pub mod plan;
@@ -37,9 +40,10 @@ use std::collections::BTreeSet;
 use mesh_types::{Frontend, FrontendAddress};
 
 pub use balancer::Balancer;
-pub use bpf::{BpfDatapath, Options};
+pub use bpf::{BpfDatapath, BpfIpcache, Options};
 pub use contents::Contents;
 pub use error::{DatapathError, DatapathErrorKind, ObjectError};
+pub use ipcache::{Ipcache, IpcacheChange, IpcacheContents, RecordingIpcache};
 pub use memory::RecordingDatapath;
 pub use store::{Interrupted, MapSource, MapStore, RawEntry};
 pub use write::Write;

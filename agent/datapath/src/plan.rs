@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_abi::{
     AffinityMatchKey, BackendKey, BackendValue, Be16, Be32, ReverseNatKey, ReverseNatValue, ServiceFlags, ServiceKey,
-    ServiceValue,
+    ServiceValue, algorithm,
 };
 use mesh_planted::{Defect, planted};
-use mesh_types::{Backend, BackendState, Frontend, FrontendType};
+use mesh_types::{Algorithm, Backend, BackendState, Frontend, FrontendType, TrafficPolicy};
 
-use crate::{Contents, DatapathError, DatapathErrorKind, Write, contents::is_cluster_ip, ids::Ids};
+use crate::{Contents, DatapathError, DatapathErrorKind, Write, contents::has_wildcard, ids::Ids};
 
 /// Where new ids come from.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ pub fn sweep(contents: &Contents) -> Vec<Write> {
     let reverse = contents.reverse_nat().keys().filter(|key| !ids.contains(&key.0));
     writes.extend(reverse.map(|&key| Write::RemoveReverseNat(key)));
     let wildcards = contents.services().keys().filter(|key| key.is_wildcard());
-    let unwanted = wildcards.filter(|key| !contents.has_cluster_ip(key.address, None));
+    let unwanted = wildcards.filter(|key| contents.wildcard_parent(key.address, None).is_none());
     writes.extend(unwanted.map(|&key| Write::RemoveService(key)));
     writes
 }
@@ -164,9 +164,6 @@ fn desire(contents: &Contents, allocator: &mut Allocator, frontend: &Frontend) -
         None => allocator.service(contents).ok_or(DatapathErrorKind::NoServiceId { frontend: frontend.address })?,
     };
     let flags = flags(frontend);
-    let timeout = frontend.session_affinity.map_or(0, |timeout| {
-        u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX).min(ServiceValue::AFFINITY_TIMEOUT_MAX)
-    });
     let count = selectable(&slots);
     let counted = match contents.services().get(&key) {
         _ if planted(Defect::SlotCountOffByOne) && count > 1 => count - 1,
@@ -175,7 +172,7 @@ fn desire(contents: &Contents, allocator: &mut Allocator, frontend: &Frontend) -
     };
 
     let mut desired = Desired {
-        master: (key, ServiceValue { union: timeout, count: counted, rev_nat, flags, qcount: total - count }),
+        master: (key, ServiceValue { union: union(frontend), count: counted, rev_nat, flags, qcount: total - count }),
         slots: Vec::with_capacity(slots.len()),
         backends: Vec::with_capacity(slots.len()),
         affinity_matches: BTreeSet::new(),
@@ -188,10 +185,7 @@ fn desire(contents: &Contents, allocator: &mut Allocator, frontend: &Frontend) -
         };
         let quarantined = match backend.state {
             BackendState::Quarantined => ServiceFlags::QUARANTINED,
-            BackendState::Active
-            | BackendState::Terminating
-            | BackendState::TerminatingNotServing
-            | BackendState::Maintenance => ServiceFlags::NONE,
+            BackendState::Active | BackendState::Terminating | BackendState::Maintenance => ServiceFlags::NONE,
         };
         let slot_value = ServiceValue { union: id.0, count: 0, rev_nat, flags: flags | quarantined, qcount: 0 };
         desired.backends.push((id, value));
@@ -230,31 +224,48 @@ fn selectable(slots: &[&Backend]) -> u16 {
     u16::try_from(count).expect("the number of all slots was checked")
 }
 
+/// The union of the master.
+fn union(frontend: &Frontend) -> u32 {
+    let algorithm = match frontend.algorithm {
+        None => algorithm::UNDEFINED,
+        Some(Algorithm::Random) => algorithm::RANDOM,
+        Some(Algorithm::Maglev) => algorithm::MAGLEV,
+    };
+    let timeout = frontend.session_affinity.map_or(0, |timeout| u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX));
+    ServiceValue::master_union(algorithm, timeout)
+}
+
+/// The flags of the master and, but for quarantine, of its slots.
 fn flags(frontend: &Frontend) -> ServiceFlags {
     let kind = match frontend.kind {
         FrontendType::ClusterIp => ServiceFlags::NONE,
-        // The entry on 0.0.0.0 is a surrogate for the node's own addresses, each of which has an entry too.
-        FrontendType::NodePort if frontend.address.ip.is_unspecified() => ServiceFlags::NODE_PORT,
-        FrontendType::NodePort => ServiceFlags::NODE_PORT | ServiceFlags::ROUTABLE,
-        FrontendType::LoadBalancer => ServiceFlags::LOAD_BALANCER | ServiceFlags::ROUTABLE,
-        FrontendType::ExternalIp => ServiceFlags::EXTERNAL_IP | ServiceFlags::ROUTABLE,
+        FrontendType::NodePort => ServiceFlags::NODE_PORT,
+        FrontendType::ExternalIp => ServiceFlags::EXTERNAL_IP,
+        FrontendType::LoadBalancer => ServiceFlags::LOAD_BALANCER,
     };
-    match frontend.session_affinity {
-        Some(_) => kind | ServiceFlags::SESSION_AFFINITY,
-        None => kind,
-    }
+    let is_cluster_ip = frontend.kind == FrontendType::ClusterIp;
+    // The entry on 0.0.0.0 is a surrogate for the node's own addresses, each of which has an entry too.
+    let is_surrogate = frontend.address.ip.is_unspecified();
+    let policies = frontend.policies;
+    let flag = |set, flag| if set { flag } else { ServiceFlags::NONE };
+    kind | flag(!is_cluster_ip && !is_surrogate, ServiceFlags::ROUTABLE)
+        | flag(frontend.session_affinity.is_some(), ServiceFlags::SESSION_AFFINITY)
+        | flag(policies.external == TrafficPolicy::Local, ServiceFlags::EXTERNAL_LOCAL)
+        | flag(policies.internal == TrafficPolicy::Local, ServiceFlags::INTERNAL_LOCAL)
+        | flag(!is_cluster_ip && policies.external != policies.internal, ServiceFlags::TWO_SCOPES)
 }
 
 /// The write, if any, that the wildcard entry of a frontend's address needs once the frontend has `flags` (or is
-/// gone, when `None`).
+/// gone, when `None`). It says of which kind the first frontend of the address is that asks for one.
 fn wildcard(contents: &Contents, master: ServiceKey, flags: Option<ServiceFlags>) -> Option<Write> {
     let key = ServiceKey::wildcard(master.address);
-    let wanted = flags.is_some_and(is_cluster_ip) || contents.has_cluster_ip(master.address, Some(master));
+    let own = flags.filter(|flags| has_wildcard(*flags)).map(|flags| (master, flags));
+    let parent =
+        own.into_iter().chain(contents.wildcard_parent(master.address, Some(master))).min_by_key(|(key, _)| *key);
+    let wanted = parent.map(|(_, flags)| ServiceValue { flags: flags.kind(), ..ServiceValue::default() });
     match (wanted, contents.services().get(&key)) {
-        (true, found) if found != Some(&ServiceValue::default()) => {
-            Some(Write::PutService(key, ServiceValue::default()))
-        }
-        (false, Some(_)) if !planted(Defect::WildcardLeft) => Some(Write::RemoveService(key)),
+        (Some(wanted), found) if found != Some(&wanted) => Some(Write::PutService(key, wanted)),
+        (None, Some(_)) if !planted(Defect::WildcardLeft) => Some(Write::RemoveService(key)),
         _ => None,
     }
 }

@@ -12,8 +12,8 @@ use fixture::Meaning;
 use mesh_abi::{BackendKey, ServiceKey};
 use mesh_datapath::{Balancer, Contents, Datapath as _, RecordingDatapath, Write, memory::MemoryMaps};
 use mesh_types::{
-    Backend, BackendAddress, BackendState, Frontend, FrontendAddress, FrontendType, Protocol, Scope,
-    ServiceKey as Name, TrafficPolicies,
+    Algorithm, Backend, BackendAddress, BackendState, Frontend, FrontendAddress, FrontendType, Protocol, Scope,
+    ServiceKey as Name, TrafficPolicies, TrafficPolicy,
 };
 use proptest::prelude::*;
 
@@ -27,11 +27,11 @@ enum Act {
 }
 
 fn address() -> impl Strategy<Value = FrontendAddress> {
-    (1..4u8, 80..82u16, any::<bool>()).prop_map(|(host, port, udp)| FrontendAddress {
+    (1..4u8, 80..82u16, any::<bool>(), any::<bool>()).prop_map(|(host, port, udp, internal)| FrontendAddress {
         ip: Ipv4Addr::new(10, 101, 0, host),
         port,
         protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
-        scope: Scope::External,
+        scope: if internal { Scope::Internal } else { Scope::External },
     })
 }
 
@@ -44,23 +44,37 @@ fn state() -> impl Strategy<Value = BackendState> {
     ]
 }
 
+fn kind() -> impl Strategy<Value = FrontendType> {
+    prop_oneof![
+        3 => Just(FrontendType::ClusterIp),
+        1 => Just(FrontendType::NodePort),
+        1 => Just(FrontendType::ExternalIp),
+        1 => Just(FrontendType::LoadBalancer),
+    ]
+}
+
 fn frontend() -> impl Strategy<Value = Frontend> {
     let backends = proptest::collection::btree_map(1..7u8, state(), 0..6);
-    (address(), any::<bool>(), any::<bool>(), backends).prop_map(|(address, node_port, sticky, backends)| Frontend {
-        address,
-        kind: if node_port { FrontendType::NodePort } else { FrontendType::ClusterIp },
-        service: Name::new("default", "rebel-base"),
-        session_affinity: sticky.then_some(Duration::from_secs(60)),
-        policies: TrafficPolicies::default(),
-        algorithm: None,
-        backends: backends
-            .into_iter()
-            .map(|(host, state)| Backend {
-                state,
-                address: BackendAddress { ip: Ipv4Addr::new(10, 1, 0, host), port: 80, protocol: address.protocol },
-                cluster: None,
-            })
-            .collect(),
+    (address(), kind(), any::<[bool; 3]>(), backends).prop_map(|(address, kind, [sticky, local, maglev], backends)| {
+        Frontend {
+            address,
+            kind,
+            service: Name::new("default", "rebel-base"),
+            session_affinity: sticky.then_some(Duration::from_secs(60)),
+            policies: TrafficPolicies {
+                internal: if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster },
+                ..TrafficPolicies::default()
+            },
+            algorithm: maglev.then_some(Algorithm::Maglev),
+            backends: backends
+                .into_iter()
+                .map(|(host, state)| Backend {
+                    state,
+                    address: BackendAddress { ip: Ipv4Addr::new(10, 1, 0, host), port: 80, protocol: address.protocol },
+                    cluster: None,
+                })
+                .collect(),
+        }
     })
 }
 

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fixture::{backend, cilium, cluster_ip, frontend_address};
+use fixture::{backend, cilium, cluster_ip, dumped_bytes, frontend_address};
 use ground::{Ground, TcpBackend};
 use mesh_abi::{AFFINITY, BACKENDS, Bytes as _, MAPS, MapSpec, REVERSE_SK, ReverseSkKey, SERVICES};
 use mesh_datapath::{
@@ -26,7 +26,7 @@ use mesh_datapath::{
     memory::MemoryMaps,
     sys,
 };
-use mesh_types::{Backend, BackendState, Frontend, Protocol};
+use mesh_types::{Backend, BackendState, Frontend, FrontendType, Protocol, Scope, TrafficPolicies, TrafficPolicy};
 
 /// No connection in these tests leaves the machine; one that takes this long hangs.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -198,6 +198,38 @@ fn root_a_deleted_service_is_no_longer_balanced() {
 }
 
 #[test]
+fn root_of_two_scopes_a_socket_gets_the_internal_one() {
+    ground::run(|ground| {
+        let servers = [TcpBackend::start("outside"), TcpBackend::start("inside")];
+        let [outside, inside] = &servers;
+        let policies = TrafficPolicies { internal: TrafficPolicy::Local, ..TrafficPolicies::default() };
+        let of = |policies, scope, server: &TcpBackend| {
+            let mut frontend = cluster_ip(VIP, vec![active(server.address)]);
+            frontend.address.scope = scope;
+            Frontend { kind: FrontendType::LoadBalancer, policies, ..frontend }
+        };
+        let mut datapath = BpfDatapath::open(&ground.options()).unwrap();
+        datapath.upsert(&of(TrafficPolicies::default(), Scope::External, outside)).unwrap();
+        let (early, name) = ask(VIP).unwrap();
+        assert_eq!(name, "outside", "there is one scope yet");
+        datapath.upsert(&of(policies, Scope::External, outside)).unwrap();
+        assert_eq!(ask(VIP).unwrap().1, "outside", "the second one is not there yet");
+        datapath.upsert(&of(policies, Scope::Internal, inside)).unwrap();
+        let (stream, name) = ask(VIP).unwrap();
+        assert_eq!((name.as_str(), stream.peer_addr().unwrap()), ("inside", VIP.parse().unwrap()));
+        assert_eq!(early.peer_addr().unwrap(), VIP.parse().unwrap(), "older sockets keep their peer");
+
+        let nobody = Frontend { backends: vec![], ..of(policies, Scope::Internal, inside) };
+        datapath.upsert(&nobody).unwrap();
+        let error = ask(VIP).unwrap_err().raw_os_error();
+        assert!(NO_BACKEND.contains(&error), "backends for others do not count: {error:?}");
+        datapath.delete(&nobody.address).unwrap();
+        datapath.upsert(&of(TrafficPolicies::default(), Scope::External, outside)).unwrap();
+        assert_eq!(ask(VIP).unwrap().1, "outside");
+    });
+}
+
+#[test]
 fn root_session_affinity_keeps_a_client_until_its_backend_goes() {
     ground::run(|ground| {
         let backends = [TcpBackend::start("one"), TcpBackend::start("two")];
@@ -342,7 +374,7 @@ fn root_bpftool_dumps_the_bytes_that_the_list_claims() {
             let output = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(pin).output().unwrap();
             assert!(output.status.success(), "bpftool: {}", String::from_utf8_lossy(&output.stderr));
             for entry in serde_json::from_slice::<Vec<serde_json::Value>>(&output.stdout).unwrap() {
-                dumped.put(map, &bytes(&entry["key"]), &bytes(&entry["value"]));
+                dumped.put(map, &dumped_bytes(&entry["key"]), &dumped_bytes(&entry["value"]));
             }
         }
         let dumped = Listing::from(Contents::read(&dumped).unwrap());
@@ -352,13 +384,6 @@ fn root_bpftool_dumps_the_bytes_that_the_list_claims() {
         }
         assert_eq!(listing.table(View::Services).lines().count(), 19);
     });
-}
-
-/// Bytes as bpftool prints them: a list of `"0x1f"`.
-fn bytes(list: &serde_json::Value) -> Vec<u8> {
-    let byte =
-        |text: &serde_json::Value| u8::from_str_radix(text.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
-    list.as_array().unwrap().iter().map(byte).collect()
 }
 
 #[test]

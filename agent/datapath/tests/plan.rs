@@ -5,9 +5,12 @@ mod fixture;
 use std::{collections::BTreeSet, time::Duration};
 
 use fixture::{Meaning, backend, cluster_ip, frontend_address, node_port};
-use mesh_abi::{Be16, Bytes as _, SERVICES, ServiceFlags, ServiceKey, ServiceValue, protocol};
-use mesh_datapath::{Changed, Datapath as _, DatapathErrorKind, RecordingDatapath, Write};
-use mesh_types::{Backend, BackendState, Frontend};
+use mesh_abi::{Be16, Bytes as _, SERVICES, ServiceFlags, ServiceKey, ServiceValue, algorithm, protocol};
+use mesh_datapath::{
+    Changed, Datapath as _, DatapathErrorKind, RecordingDatapath, Write,
+    list::{Listing, View},
+};
+use mesh_types::{Algorithm, Backend, BackendState, Frontend, FrontendType, Scope, TrafficPolicies, TrafficPolicy};
 use test_case::test_case;
 
 const VIP: &str = "10.101.0.10:80";
@@ -131,6 +134,114 @@ fn a_wildcard_lives_as_long_as_a_cluster_ip_on_its_address() {
     assert_eq!(wildcards(&datapath), []);
     datapath.upsert(&node_port("172.18.1.11:31000", vec![])).unwrap();
     assert_eq!(wildcards(&datapath), [], "node ports have none");
+}
+
+fn with_policies(kind: FrontendType, external: TrafficPolicy, internal: TrafficPolicy) -> Frontend {
+    Frontend { kind, policies: TrafficPolicies { external, internal }, ..cluster_ip(VIP, vec![active("10.1.1.2:80")]) }
+}
+
+/// Kind, policies, -> flags in Cilium's words, which a slot has too.
+#[test_case(FrontendType::ClusterIp, TrafficPolicy::Cluster, TrafficPolicy::Cluster => "ClusterIP, non-routable"; "cluster ip")]
+#[test_case(FrontendType::ClusterIp, TrafficPolicy::Cluster, TrafficPolicy::Local => "ClusterIP, InternalLocal, non-routable"; "one scope all the same")]
+#[test_case(FrontendType::ClusterIp, TrafficPolicy::Local, TrafficPolicy::Local => "ClusterIP, Local, InternalLocal, non-routable"; "policies of the service")]
+#[test_case(FrontendType::NodePort, TrafficPolicy::Local, TrafficPolicy::Cluster => "NodePort, Local, two-scopes"; "node port")]
+#[test_case(FrontendType::ExternalIp, TrafficPolicy::Cluster, TrafficPolicy::Cluster => "ExternalIPs"; "external ip")]
+#[test_case(FrontendType::LoadBalancer, TrafficPolicy::Local, TrafficPolicy::Local => "LoadBalancer, Local, InternalLocal"; "load balancer")]
+#[test_case(FrontendType::LoadBalancer, TrafficPolicy::Cluster, TrafficPolicy::Local => "LoadBalancer, InternalLocal, two-scopes"; "load balancer with two scopes")]
+fn flags(kind: FrontendType, external: TrafficPolicy, internal: TrafficPolicy) -> String {
+    let mut datapath = RecordingDatapath::empty();
+    datapath.upsert(&with_policies(kind, external, internal)).unwrap();
+    let key = ServiceKey::from(frontend_address(VIP));
+    let services = datapath.contents().services();
+    assert_eq!(services[&key].flags, services[&key.with_slot(1)].flags);
+    let rows = Listing::from(datapath.contents().clone()).rows(View::Services);
+    let [_, master] = rows.iter().find(|[key, _]| key == "10.101.0.10:80/TCP (0)").unwrap();
+    master.trim_end().strip_prefix("0.0.0.0:0 (1) (0) [").and_then(|rest| rest.strip_suffix("]")).unwrap().to_owned()
+}
+
+#[test]
+fn a_surrogate_is_not_routable_and_a_nodes_own_address_is() {
+    let mut datapath = RecordingDatapath::empty();
+    let addresses = ["0.0.0.0:31000", "172.18.1.11:31000"];
+    for address in addresses {
+        datapath.upsert(&node_port(address, vec![])).unwrap();
+    }
+    let routable = addresses.map(|address| {
+        datapath.contents().services()[&ServiceKey::from(frontend_address(address))].flags.has(ServiceFlags::ROUTABLE)
+    });
+    assert_eq!(routable, [false, true]);
+}
+
+#[test]
+fn two_scopes_are_two_frontends_with_ids_of_their_own() {
+    let external = Frontend {
+        backends: vec![active("10.1.1.2:80"), active("10.1.2.2:80")],
+        ..with_policies(FrontendType::LoadBalancer, TrafficPolicy::Cluster, TrafficPolicy::Local)
+    };
+    let mut internal = Frontend { backends: vec![active("10.1.1.2:80")], ..external.clone() };
+    internal.address.scope = Scope::Internal;
+    let mut datapath = RecordingDatapath::empty();
+    datapath.upsert(&external).unwrap();
+    datapath.upsert(&internal).unwrap();
+    let rows = Listing::from(datapath.contents().clone()).rows(View::Services);
+    let words = "LoadBalancer, InternalLocal, two-scopes";
+    let expected = [
+        ["10.101.0.10:0/ANY (0)", "0.0.0.0:0 (0) (0) [LoadBalancer, non-routable] "],
+        ["10.101.0.10:80/TCP (0)", &format!("0.0.0.0:0 (1) (0) [{words}] ")],
+        ["10.101.0.10:80/TCP (1)", "10.1.1.2:80/TCP (1) (1)"],
+        ["10.101.0.10:80/TCP (2)", "10.1.2.2:80/TCP (1) (2)"],
+        ["10.101.0.10:80/TCP/i (0)", &format!("0.0.0.0:0 (2) (0) [{words}] ")],
+        ["10.101.0.10:80/TCP/i (1)", "10.1.1.2:80/TCP (2) (1)"],
+    ];
+    assert_eq!(rows, expected);
+    let addresses = Meaning::of(datapath.contents()).reverse_nat;
+    assert_eq!(addresses, [VIP, VIP], "both ids lead back to the address");
+
+    datapath.delete(&external.address).unwrap();
+    assert_eq!(datapath.contents().backends().len(), 1, "that of the internal one");
+    let wildcard = ServiceKey::wildcard(ServiceKey::from(external.address).address);
+    assert!(datapath.contents().services().contains_key(&wildcard), "the internal one asks for it too");
+    datapath.delete(&internal.address).unwrap();
+    assert_eq!(*datapath.contents(), mesh_datapath::Contents::default());
+}
+
+#[test]
+fn a_wildcard_is_of_the_kind_of_the_first_frontend_whatever_came_first() {
+    let load_balancer = Frontend { kind: FrontendType::LoadBalancer, ..cluster_ip("10.101.0.10:443", vec![]) };
+    let other_kind = cluster_ip(VIP, vec![]);
+    let kind = |order: [&Frontend; 2]| {
+        let mut datapath = RecordingDatapath::empty();
+        for frontend in order {
+            datapath.upsert(frontend).unwrap();
+        }
+        datapath.contents().services()[&ServiceKey::wildcard(ServiceKey::from(load_balancer.address).address)].flags
+    };
+    assert_eq!(kind([&load_balancer, &other_kind]), ServiceFlags::NONE, "port 80 comes before 443");
+    assert_eq!(kind([&other_kind, &load_balancer]), ServiceFlags::NONE);
+    let mut datapath = RecordingDatapath::empty();
+    datapath.upsert(&other_kind).unwrap();
+    datapath.upsert(&load_balancer).unwrap();
+    let before = datapath.store().record().len();
+    datapath.delete(&other_kind.address).unwrap();
+    let Some(Write::PutService(key, value)) = datapath.store().record()[before..].last() else {
+        panic!("no write: {:?}", since(&datapath, before))
+    };
+    assert_eq!((key.is_wildcard(), value.flags), (true, ServiceFlags::LOAD_BALANCER));
+}
+
+/// Time-out in seconds and algorithm -> both as they stand in the master.
+#[test_case(None, None => (0, algorithm::UNDEFINED); "neither")]
+#[test_case(Some(10_800), None => (10_800, algorithm::UNDEFINED); "time-out")]
+#[test_case(None, Some(Algorithm::Random) => (0, algorithm::RANDOM); "random")]
+#[test_case(Some(10_800), Some(Algorithm::Maglev) => (10_800, algorithm::MAGLEV); "both")]
+#[test_case(Some(1 << 24), Some(Algorithm::Maglev) => ((1 << 24) - 1, algorithm::MAGLEV); "a time-out that does not fit")]
+#[test_case(Some(u64::MAX), None => ((1 << 24) - 1, algorithm::UNDEFINED); "a time-out that is far too long")]
+fn unions(timeout: Option<u64>, algorithm: Option<Algorithm>) -> (u32, u8) {
+    let session_affinity = timeout.map(Duration::from_secs);
+    let mut datapath = RecordingDatapath::empty();
+    datapath.upsert(&Frontend { session_affinity, algorithm, ..cluster_ip(VIP, vec![]) }).unwrap();
+    let master = datapath.contents().services()[&ServiceKey::from(frontend_address(VIP))];
+    (master.affinity_timeout(), master.algorithm())
 }
 
 /// States of backends a, b, c, … -> order of slots, count, qcount.

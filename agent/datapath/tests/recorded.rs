@@ -1,61 +1,27 @@
-//! Held against Cilium: the frontends of `fixtures/vectors/input` must give maps that mean what Cilium's maps mean,
-//! and listings of Cilium's maps must be what `cilium-dbg` printed.
+//! Held against Cilium: its maps are taken over as they are, and listings of them are what `cilium-dbg` printed.
+//! That the frontends of `fixtures/vectors/input` give maps with the same meaning is in `recorded_entries.rs`.
 
 mod fixture;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use fixture::{Meaning, backend, cilium, cluster_ip, node_port, text};
-use mesh_abi::MAPS;
+use fixture::{cilium, recorded_frontends, text};
+use mesh_abi::LB_MAPS;
 use mesh_datapath::{
-    Contents, Datapath as _, RecordingDatapath,
+    Contents, Datapath as _,
     list::{Listing, View},
 };
-use mesh_types::{BackendState, Frontend};
 use test_case::test_case;
-
-const AFFINITY_TIMEOUT: Duration = Duration::from_secs(10_800);
-
-/// What `fixtures/vectors/input` and the remote cluster's etcd ask for.
-fn frontends() -> Vec<Frontend> {
-    let node_port_backends =
-        || vec![backend("10.9.0.50:8080", BackendState::Active), backend("10.9.0.51:8080", BackendState::Terminating)];
-    let sticky = |frontend: Frontend| Frontend { session_affinity: Some(AFFINITY_TIMEOUT), ..frontend };
-    vec![
-        cluster_ip("10.96.0.1:443", vec![backend("172.30.0.1:16443", BackendState::Active)]),
-        sticky(node_port("0.0.0.0:31000", node_port_backends())),
-        sticky(node_port("172.30.0.2:31000", node_port_backends())),
-        sticky(cluster_ip("10.96.101.65:8080", node_port_backends())),
-        cluster_ip(
-            "10.96.22.45:80",
-            vec![
-                backend("10.1.0.11:80", BackendState::Active),
-                backend("10.2.0.11:80", BackendState::Active),
-                backend("10.2.0.12:80", BackendState::Active),
-            ],
-        ),
-    ]
-}
-
-#[test]
-fn our_maps_mean_what_ciliums_maps_mean() {
-    let mut datapath = RecordingDatapath::empty();
-    for frontend in frontends() {
-        datapath.upsert(&frontend).unwrap();
-    }
-    let ciliums = Contents::read(&cilium()).unwrap();
-    assert_eq!(Meaning::of(datapath.contents()), Meaning::of(&ciliums));
-}
 
 #[test]
 fn ciliums_maps_are_taken_over_without_a_write() {
     let mut datapath = mesh_datapath::Balancer::open(cilium()).unwrap();
     assert!(datapath.restored());
-    for frontend in frontends() {
+    for frontend in recorded_frontends() {
         let changed = datapath.upsert(&frontend).unwrap();
         assert!(changed.is_nothing(), "{}: {changed:?}", frontend.address);
     }
-    let keep: BTreeSet<_> = frontends().iter().map(|frontend| frontend.address).collect();
+    let keep: BTreeSet<_> = recorded_frontends().iter().map(|frontend| frontend.address).collect();
     assert!(datapath.prune(&keep).unwrap().is_nothing());
     assert_eq!(datapath.store().record(), []);
 }
@@ -67,7 +33,7 @@ fn every_byte_of_ciliums_maps_survives_the_mirror() {
     for write in fixture::writes(&ciliums) {
         copy.put(write.map(), write.key(), write.value().unwrap());
     }
-    for map in &MAPS {
+    for map in &LB_MAPS {
         use mesh_datapath::MapSource as _;
         assert_eq!(copy.entries(map).unwrap(), source.entries(map).unwrap(), "{map}");
     }

@@ -40,7 +40,7 @@ impl fmt::Display for FrontendAddress {
     }
 }
 
-/// What kind of address a frontend has.
+/// What kind of address a frontend has. The names are Cilium's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FrontendType {
     /// The service's cluster IP.
@@ -48,24 +48,40 @@ pub enum FrontendType {
     ClusterIp,
     /// A node port, on the surrogate address 0.0.0.0 or on a node's own.
     NodePort,
-    /// An address that a load balancer outside gave to the service.
-    LoadBalancer,
-    /// An address that the service claims for itself (`spec.externalIPs`).
+    /// One of the service's `externalIPs`.
     #[serde(rename = "ExternalIPs")]
     ExternalIp,
+    /// The address of a load balancer, from the service's status.
+    LoadBalancer,
 }
 
-/// Which backends a frontend may use (`internalTrafficPolicy`, `externalTrafficPolicy`).
+impl fmt::Display for FrontendType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::ExternalIp => "ExternalIPs",
+            Self::LoadBalancer => "LoadBalancer",
+        })
+    }
+}
+
+/// Which backends a service's clients may be sent to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrafficPolicy {
-    /// All of them.
+    /// All.
     #[default]
     Cluster,
-    /// Those of the client's node.
+    /// Those on the same node alone.
     Local,
 }
 
-/// The traffic policies of a service: for clients outside of the cluster and for those inside.
+/// The traffic policies of a service.
+///
+/// Backends are chosen by them before they come here; the datapath must know them all the same. When they differ, a
+/// service has two frontends with one address: one of [`Scope::External`] with the backends for clients from outside,
+/// one of [`Scope::Internal`] with those for clients inside the cluster. Its cluster IP has only the first, with the
+/// backends for clients inside: nobody else gets there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TrafficPolicies {
     /// `externalTrafficPolicy`.
@@ -81,25 +97,14 @@ impl TrafficPolicies {
     }
 }
 
-/// How one of several backends is chosen. The numbers are those of the top byte of the union in a master of
-/// `cilium_lb4_services_v2`, where 0 stands for the agent's default.
+/// How backends are chosen where packets come in from outside (annotation `service.cilium.io/lb-algorithm`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
-    /// Any of them (1).
+    /// At random.
     Random,
-    /// By consistent hashing (2).
+    /// By consistent hashing.
     Maglev,
-}
-
-impl Algorithm {
-    /// The number in the master.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Random => 1,
-            Self::Maglev => 2,
-        }
-    }
 }
 
 /// A frontend and the backends that should answer for it: what the decision part of an agent asks of the
@@ -114,10 +119,10 @@ pub struct Frontend {
     pub service: ServiceKey,
     /// Time-out of `sessionAffinity: ClientIP`, if that is on.
     pub session_affinity: Option<Duration>,
-    /// Traffic policies of the service. They are settled in `backends`; the maps tell them as flags, too.
+    /// The service's traffic policies.
     #[serde(default)]
     pub policies: TrafficPolicies,
-    /// Algorithm that the service asks for; `None`: the agent's default.
+    /// How backends are chosen, when the service says so; else as the whole agent is set.
     #[serde(default)]
     pub algorithm: Option<Algorithm>,
     /// Sorted, without duplicates of an address.

@@ -70,4 +70,6 @@ bytes! {
     crate::AffinityKey: 16,
     crate::AffinityValue: 16,
     crate::AffinityMatchKey: 8,
+    crate::IpcacheKey: 24,
+    crate::IpcacheValue: 24,
 }

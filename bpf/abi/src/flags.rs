@@ -1,6 +1,6 @@
 //! Flag bits of a service value.
 
-use core::ops::BitOr;
+use core::ops::{BitAnd, BitOr};
 
 /// The two flag bytes of a service value; the second is the high byte of the constants.
 #[repr(transparent)]
@@ -53,6 +53,15 @@ flags! {
 }
 
 impl ServiceFlags {
+    /// The bits that say what kind of address a frontend has. A cluster IP has none of them.
+    const KINDS: [Self; 5] =
+        [Self::EXTERNAL_IP, Self::NODE_PORT, Self::LOAD_BALANCER, Self::HOST_PORT, Self::LOCAL_REDIRECT];
+
+    /// The kind of address alone, which is [`NONE`](Self::NONE) for a cluster IP.
+    pub fn kind(self) -> Self {
+        self & Self::KINDS.into_iter().fold(Self::NONE, |all, kind| all | kind)
+    }
+
     /// Whether all bits of `other` are set.
     #[inline(always)]
     pub const fn has(self, other: Self) -> bool {
@@ -65,5 +74,13 @@ impl BitOr for ServiceFlags {
 
     fn bitor(self, other: Self) -> Self {
         Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
+    }
+}
+
+impl BitAnd for ServiceFlags {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self([self.0[0] & other.0[0], self.0[1] & other.0[1]])
     }
 }

@@ -3,8 +3,8 @@
 use core::{fmt, mem::size_of};
 
 use crate::{
-    AffinityKey, AffinityMatchKey, AffinityValue, BackendKey, BackendValue, ReverseNatKey, ReverseNatValue,
-    ReverseSkKey, ReverseSkValue, ServiceKey, ServiceValue,
+    AffinityKey, AffinityMatchKey, AffinityValue, BackendKey, BackendValue, IpcacheKey, IpcacheValue, ReverseNatKey,
+    ReverseNatValue, ReverseSkKey, ReverseSkValue, ServiceKey, ServiceValue,
 };
 
 /// What kind of map it is. The numbers are the kernel's `enum bpf_map_type`.
@@ -15,6 +15,8 @@ pub enum MapType {
     Hash = 1,
     /// `BPF_MAP_TYPE_LRU_HASH`.
     LruHash = 9,
+    /// `BPF_MAP_TYPE_LPM_TRIE`.
+    LpmTrie = 11,
 }
 
 /// Creation flags of a map.
@@ -26,6 +28,8 @@ impl MapFlags {
     pub const NONE: Self = Self(0);
     /// `BPF_F_NO_PREALLOC`: entries are allocated when they are written.
     pub const NO_PREALLOC: Self = Self(1);
+    /// `BPF_F_RDONLY_PROG`: programs only read.
+    pub const RDONLY_PROG: Self = Self(0x80);
 }
 
 /// Everything that decides whether a pinned map is the one that we want: Cilium compares the same five things.
@@ -55,6 +59,8 @@ impl fmt::Display for MapSpec {
 const LB_MAP_MAX: u32 = 65_536;
 /// Cilium's `bpf-sock-rev-map-max`: four times the other maps, because it has an entry a socket.
 const SOCK_REV_MAP_MAX: u32 = 4 * LB_MAP_MAX;
+/// Size of Cilium's ipcache.
+const IPCACHE_MAX: u32 = 512_000;
 
 const fn spec<K, V>(name: &'static str, kind: MapType, max_entries: u32) -> MapSpec {
     MapSpec {
@@ -69,6 +75,8 @@ const fn spec<K, V>(name: &'static str, kind: MapType, max_entries: u32) -> MapS
         flags: match kind {
             MapType::Hash => MapFlags::NO_PREALLOC,
             MapType::LruHash => MapFlags::NONE,
+            // The kernel has no other tries; of those that we make, Cilium since 1.19 lets programs only read.
+            MapType::LpmTrie => MapFlags(MapFlags::NO_PREALLOC.0 | MapFlags::RDONLY_PROG.0),
         },
     }
 }
@@ -88,5 +96,10 @@ pub const AFFINITY: MapSpec = spec::<AffinityKey, AffinityValue>("cilium_lb4_aff
 /// Which backends a service with session affinity may keep clients on; the value is one zero byte.
 pub const AFFINITY_MATCH: MapSpec = spec::<AffinityMatchKey, u8>("cilium_lb_affinity_match", MapType::Hash, LB_MAP_MAX);
 
-/// Every map that the programs use, in the order in which they are created.
-pub const MAPS: [MapSpec; 6] = [SERVICES, BACKENDS, REVERSE_NAT, REVERSE_SK, AFFINITY, AFFINITY_MATCH];
+/// From addresses to security identities.
+pub const IPCACHE: MapSpec = spec::<IpcacheKey, IpcacheValue>("cilium_ipcache_v2", MapType::LpmTrie, IPCACHE_MAX);
+
+/// The load balancer's maps.
+pub const LB_MAPS: [MapSpec; 6] = [SERVICES, BACKENDS, REVERSE_NAT, REVERSE_SK, AFFINITY, AFFINITY_MATCH];
+/// Every map, in the order in which they are created.
+pub const MAPS: [MapSpec; 7] = [SERVICES, BACKENDS, REVERSE_NAT, REVERSE_SK, AFFINITY, AFFINITY_MATCH, IPCACHE];

@@ -24,6 +24,17 @@ pub mod scope {
     pub const INTERNAL: u8 = 1;
 }
 
+/// How backends are chosen, in the top 8 bits of a master's union. Programs of the socket path choose at random whatever
+/// it says.
+pub mod algorithm {
+    /// As the whole agent is set.
+    pub const UNDEFINED: u8 = 0;
+    /// At random.
+    pub const RANDOM: u8 = 1;
+    /// By Maglev's table.
+    pub const MAGLEV: u8 = 2;
+}
+
 /// Key: a frontend and a slot number. Slot 0 is the *master*, which says how many slots there are.
 ///
 /// The derived order keeps the slots of a frontend together, the master first.
@@ -111,6 +122,19 @@ pub struct ServiceValue {
 impl ServiceValue {
     /// Largest time-out of session affinity, in seconds: it has 24 bits.
     pub const AFFINITY_TIMEOUT_MAX: u32 = (1 << 24) - 1;
+
+    /// The union of a master: one of [`algorithm`], and the time-out of session affinity in seconds, which is cut to
+    /// [`AFFINITY_TIMEOUT_MAX`](Self::AFFINITY_TIMEOUT_MAX).
+    pub const fn master_union(algorithm: u8, affinity_timeout: u32) -> u32 {
+        let timeout =
+            if affinity_timeout > Self::AFFINITY_TIMEOUT_MAX { Self::AFFINITY_TIMEOUT_MAX } else { affinity_timeout };
+        (algorithm as u32) << 24 | timeout
+    }
+
+    /// One of [`algorithm`], of a master.
+    pub const fn algorithm(&self) -> u8 {
+        (self.union >> 24) as u8
+    }
 
     /// Time-out of session affinity in seconds, of a master.
     #[inline(always)]

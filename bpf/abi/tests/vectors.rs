@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path};
 
 use mesh_abi::{
-    AFFINITY_MATCH, AffinityMatchKey, BACKENDS, BackendKey, BackendValue, Bytes, MAPS, MapType, REVERSE_NAT,
-    REVERSE_SK, ReverseNatKey, ReverseNatValue, SERVICES, ServiceFlags, ServiceKey, ServiceValue, protocol, state,
+    AFFINITY_MATCH, AffinityMatchKey, BACKENDS, BackendKey, BackendValue, Bytes, IPCACHE, IpcacheFlags, IpcacheKey,
+    IpcacheValue, MAPS, MapType, REVERSE_NAT, REVERSE_SK, ReverseNatKey, ReverseNatValue, SERVICES, ServiceFlags,
+    ServiceKey, ServiceValue, protocol, state,
 };
 
 fn lines(name: &str) -> Vec<serde_json::Value> {
@@ -116,8 +117,28 @@ fn affinity_matches() {
     assert_eq!(entries, [(2, 2), (2, 3), (2, 4)], "the terminating backend 3 is in none");
 }
 
+#[test]
+fn ipcache() {
+    let entries: BTreeMap<IpcacheKey, IpcacheValue> = recorded(IPCACHE.name).into_iter().collect();
+    assert_eq!(entries.len(), 8);
+    let at = |address: [u8; 4], bits| entries[&IpcacheKey::new(address.into(), bits)];
+    let node = Ipv4Addr::new(172, 31, 0, 2);
+
+    let pod = at([10, 2, 0, 11], 32);
+    assert_eq!((pod.identity, pod.tunnel_ip()), (2 << 16 | 28, node.into()), "cluster 2, identity 28 there");
+    assert_eq!((pod.encrypt_key, pod.flags), (0, IpcacheFlags::HAS_TUNNEL));
+    let router = at([10, 2, 0, 1], 32);
+    assert_eq!(router.flags, IpcacheFlags::HAS_TUNNEL | IpcacheFlags::REMOTE_CLUSTER);
+    assert_eq!(at([172, 31, 0, 2], 32).flags, IpcacheFlags::REMOTE_CLUSTER);
+    let world = at([0, 0, 0, 0], 0);
+    assert_eq!((world.identity, world.tunnel_ip(), world.flags), (2, Ipv4Addr::UNSPECIFIED.into(), IpcacheFlags::NONE));
+
+    let shown: Vec<String> = entries.keys().map(|key| format!("{}/{}", key.ip().unwrap(), key.bits())).collect();
+    assert_eq!(shown[..4], ["0.0.0.0/0", "10.2.0.0/24", "10.2.0.1/32", "10.2.0.11/32"], "by address");
+}
+
 /// Type, sizes and limit of each map as Cilium pinned them. That agent ran without Helm's `preallocateMaps: false`,
-/// hence other flags there, and it sized `reverse_sk` by the machine's memory.
+/// hence other flags on hash maps there, and it sized `reverse_sk` by the machine's memory.
 #[test]
 fn specs() {
     let pinned: BTreeMap<String, serde_json::Value> =
@@ -127,12 +148,16 @@ fn specs() {
         let kind = match spec.kind {
             MapType::Hash => "hash",
             MapType::LruHash => "lru_hash",
+            MapType::LpmTrie => "lpm_trie",
         };
         assert_eq!(found["type"], kind, "{spec}");
         assert_eq!(found["bytes_key"], spec.key_size, "{spec}");
         assert_eq!(found["bytes_value"], spec.value_size, "{spec}");
         if spec != REVERSE_SK {
             assert_eq!(found["max_entries"], spec.max_entries, "{spec}");
+        }
+        if spec == IPCACHE {
+            assert_eq!(found["flags"], spec.flags.0, "{spec}");
         }
     }
 }

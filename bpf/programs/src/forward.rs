@@ -3,7 +3,9 @@
 use core::num::{NonZeroU16, NonZeroU64};
 
 use aya_ebpf::helpers::bpf_get_prandom_u32;
-use mesh_abi::{BackendValue, ReverseSkKey, ReverseSkValue, ServiceFlags, ServiceKey, ServiceValue, protocol, scope};
+use mesh_abi::{
+    BackendValue, Be16, Be32, ReverseSkKey, ReverseSkValue, ServiceFlags, ServiceKey, ServiceValue, protocol, scope,
+};
 
 use crate::{
     affinity,
@@ -16,8 +18,7 @@ use crate::{
 pub(crate) fn translate(connection: &Connection) -> Result<(), Verdict> {
     let Some(protocol) = connection.protocol() else { return Ok(()) };
     let (address, port) = (connection.address(), connection.port());
-    let key = ServiceKey::master(address, port, protocol, scope::EXTERNAL);
-    let Some(service) = maps::service(&key) else { return Ok(()) };
+    let Some((key, service)) = frontend(address, port, protocol) else { return Ok(()) };
     if service.flags.has(ServiceFlags::L7_LOAD_BALANCER) {
         return Ok(());
     }
@@ -30,6 +31,21 @@ pub(crate) fn translate(connection: &Connection) -> Result<(), Verdict> {
     remember(&reverse_key, &reverse)?;
     connection.rewrite(backend.address, backend.port);
     Ok(())
+}
+
+/// Key and value of the master of an address. A socket of this node is a client inside the cluster: of an address with
+/// two scopes it gets the internal one, unless that is just not there yet.
+#[inline(always)]
+fn frontend(address: Be32, port: Be16, protocol: u8) -> Option<(ServiceKey, ServiceValue)> {
+    let key = ServiceKey::master(address, port, protocol, scope::EXTERNAL);
+    let service = maps::service(&key)?;
+    if service.flags.has(ServiceFlags::TWO_SCOPES) {
+        let internal = ServiceKey { scope: scope::INTERNAL, ..key };
+        if let Some(service) = maps::service(&internal) {
+            return Some((internal, service));
+        }
+    }
+    Some((key, service))
 }
 
 /// The backend that this client has, or else the one whose turn it is.

@@ -16,13 +16,16 @@ pub(crate) fn translate(connection: &Connection) {
     // SAFETY: an element of an LRU map may be reused while it is read; the service id that is read is checked below.
     let Some(found) = (unsafe { maps::REVERSE.get(key) }) else { return };
     let frontend = *found;
-    let service = maps::service(&ServiceKey::master(frontend.address, frontend.port, protocol, scope::EXTERNAL));
-    match service {
-        Some(service) if service.rev_nat == frontend.rev_nat => connection.rewrite(frontend.address, frontend.port),
-        _ => {
-            // The service is gone or is another one by now. If the entry has gone too, all the better.
-            maps::REVERSE.remove(key).ok();
-        }
+    // In either scope: a service may have got its second one since this socket asked for the first.
+    let is_same = |scope| {
+        let service = maps::service(&ServiceKey::master(frontend.address, frontend.port, protocol, scope));
+        service.is_some_and(|service| service.rev_nat == frontend.rev_nat)
+    };
+    if is_same(scope::EXTERNAL) || is_same(scope::INTERNAL) {
+        connection.rewrite(frontend.address, frontend.port);
+    } else {
+        // The service is gone or is another one by now. If the entry has gone too, all the better.
+        maps::REVERSE.remove(key).ok();
     }
 }
 

@@ -83,7 +83,8 @@ impl MapStore for PinnedMaps {
     }
 }
 
-fn open(spec: &MapSpec, path: &Path) -> Result<OwnedFd, DatapathError> {
+/// Opens a pin that has the shape of `spec`, or makes it.
+pub(super) fn open(spec: &MapSpec, path: &Path) -> Result<OwnedFd, DatapathError> {
     if let Some(fd) = sys::open_pin(path, sys::PinAccess::ReadWrite)? {
         let (found, expected) = (sys::map_info(fd.as_fd())?, sys::MapInfo::from(spec));
         if found == expected {

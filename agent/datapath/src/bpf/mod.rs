@@ -4,11 +4,12 @@
 //! by the programs and entries of its predecessor. What is on the node's bpffs (`root` = [`Options::bpf_root`]):
 //!
 //! ```text
-//! <root>/tc/globals/<map>                               cilium_lb4_services_v2, …
+//! <root>/tc/globals/<map>                               cilium_lb4_services_v2, …, cilium_ipcache_v2
 //! <root>/cilium/socketlb/links/cgroup/<program>         cil_sock4_connect, …
 //! ```
 
 mod file_system;
+mod ipcache;
 mod maps;
 mod object;
 mod programs;
@@ -27,6 +28,7 @@ use crate::{Balancer, Changed, Contents, Datapath, DatapathError, sys};
 
 use object::SetRetval;
 
+pub use ipcache::{BpfIpcache, PinnedIpcache};
 pub use maps::{PinnedMaps, globals};
 pub use programs::{PROGRAMS, links};
 

@@ -1,20 +1,26 @@
-//! What `mesh-agent bpf lb list` prints, which is what `cilium-dbg bpf lb list` prints.
+//! What `mesh-agent bpf lb list` and `bpf ipcache list` print, which is what `cilium-dbg` prints.
 //!
 //! Needs no agent: the pinned maps are opened read-only. One difference on purpose: Cilium prints rows in random
-//! order, we print them sorted (by address, port, protocol, scope, slot; or by id), so that two listings can be
-//! compared line by line.
+//! order, we print them sorted (by address, port, protocol, scope, slot; by id; or by prefix), so that two listings can
+//! be compared line by line.
 
+mod ipcache;
+mod json;
 mod table;
 mod text;
 
-use std::{os::fd::AsFd as _, path::Path};
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
 
 use mesh_abi::MapSpec;
-use serde_json::{Map, Value};
 
 use crate::{Contents, DatapathError, DatapathErrorKind, MapSource, RawEntry, bpf::globals, sys};
 
-/// Which of the lists.
+pub use ipcache::IpcacheListing;
+
+/// Which of the load balancer's lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
     /// Frontends and slots with backend addresses.
@@ -52,7 +58,7 @@ impl Listing {
     ///
     /// When a map is not there, has another shape than Cilium 1.19 gives it, or cannot be read.
     pub fn read(bpf_root: &Path) -> Result<Self, DatapathError> {
-        let contents = Contents::read(&ReadOnly { globals: &globals(bpf_root) })?;
+        let contents = Contents::read(&ReadOnly { bpf_root })?;
         Ok(Self { contents })
     }
 
@@ -91,14 +97,9 @@ impl Listing {
         table::render(view.titles(), &self.rows(view))
     }
 
-    /// The list as one JSON object from keys to lists of values, as `-o json` prints it: sorted by key as text,
-    /// indented by two spaces, and an empty line at the end.
+    /// The list as `-o json` prints it: one JSON object from keys to lists of values, sorted by key as text.
     pub fn json(&self, view: View) -> String {
-        let mut rows = self.rows(view);
-        rows.sort();
-        let object: Map<String, Value> = rows.into_iter().map(|[key, value]| (key, Value::from(vec![value]))).collect();
-        let text = serde_json::to_string_pretty(&Value::from(object)).expect("an object of strings can be written");
-        format!("{text}\n\n")
+        json::render(self.rows(view))
     }
 }
 
@@ -110,25 +111,29 @@ impl From<Contents> for Listing {
 
 /// Pinned maps that are only read.
 struct ReadOnly<'a> {
-    globals: &'a Path,
+    bpf_root: &'a Path,
 }
 
 impl MapSource for ReadOnly<'_> {
     fn entries(&self, map: &'static MapSpec) -> Result<Vec<RawEntry>, DatapathError> {
-        let path = self.globals.join(map.name);
-        let act = || format!("read map `{map}`");
-        let missing = || {
-            let source = std::io::Error::from_raw_os_error(libc::ENOENT);
-            DatapathError::new(act(), DatapathErrorKind::File { path: path.clone(), source })
-        };
-        let fd = sys::open_pin(&path, sys::PinAccess::Read)?.ok_or_else(missing)?;
-        let (found, expected) = (sys::map_info(fd.as_fd())?, sys::MapInfo::from(map));
-        // Another size limit or preallocation does not change what entries mean: Cilium's maps can be listed too.
-        let shape = |info: sys::MapInfo| (info.kind, info.key_size, info.value_size);
-        if shape(found) != shape(expected) {
-            let kind = DatapathErrorKind::Shape { found: found.to_string(), expected: expected.to_string() };
-            return Err(DatapathError::new(act(), kind));
-        }
-        sys::entries(fd.as_fd(), map)
+        sys::entries(open_read_only(self.bpf_root, map)?.as_fd(), map)
     }
+}
+
+fn open_read_only(bpf_root: &Path, map: &MapSpec) -> Result<OwnedFd, DatapathError> {
+    let path = globals(bpf_root).join(map.name);
+    let act = || format!("read map `{map}`");
+    let missing = || {
+        let source = std::io::Error::from_raw_os_error(libc::ENOENT);
+        DatapathError::new(act(), DatapathErrorKind::File { path: path.clone(), source })
+    };
+    let fd = sys::open_pin(&path, sys::PinAccess::Read)?.ok_or_else(missing)?;
+    let (found, expected) = (sys::map_info(fd.as_fd())?, sys::MapInfo::from(map));
+    // Another size limit or preallocation does not change what entries mean: Cilium's maps can be listed too.
+    let shape = |info: sys::MapInfo| (info.kind, info.key_size, info.value_size);
+    if shape(found) != shape(expected) {
+        let kind = DatapathErrorKind::Shape { found: found.to_string(), expected: expected.to_string() };
+        return Err(DatapathError::new(act(), kind));
+    }
+    Ok(fd)
 }

@@ -44,6 +44,8 @@ commands! {
     MapLookupBatch = 24, "BPF_MAP_LOOKUP_BATCH";
     /// Writes many entries (kernel 5.6).
     MapUpdateBatch = 26, "BPF_MAP_UPDATE_BATCH";
+    /// Removes many entries (kernel 5.6).
+    MapDeleteBatch = 27, "BPF_MAP_DELETE_BATCH";
     /// Attaches a program (kernel 5.7).
     LinkCreate = 28, "BPF_LINK_CREATE";
     /// Replaces an attached program (kernel 5.7).

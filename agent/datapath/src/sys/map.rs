@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
-use mesh_abi::MapSpec;
+use mesh_abi::{MapFlags, MapSpec};
 
 use super::{
     Command,
@@ -16,12 +16,10 @@ use crate::{DatapathError, RawEntry};
 
 /// `BPF_MAP_TYPE_ARRAY`.
 const MAP_TYPE_ARRAY: u32 = 2;
-/// Programs may only read.
-const BPF_F_RDONLY_PROG: u32 = 0x80;
 /// Name of the map of constants in listings of the kernel.
 const CONSTANT_NAME: &[u8] = b"rodata";
 /// Entries a batch command moves at once: enough to make the system call cheap, little enough to be no burden.
-const BATCH_ENTRIES: usize = 4096;
+pub const BATCH_ENTRIES: usize = 4096;
 
 /// The five things that make a map what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +95,7 @@ pub fn create_constant(data: &[u8]) -> Result<OwnedFd, DatapathError> {
         key_size: size_of::<u32>() as u32,
         value_size: size,
         max_entries: 1,
-        map_flags: BPF_F_RDONLY_PROG,
+        map_flags: MapFlags::RDONLY_PROG.0,
         map_name: name,
         ..MapCreate::default()
     };
@@ -244,46 +242,103 @@ pub fn batch(map: BorrowedFd<'_>, spec: &MapSpec, entries: &[(&[u8], &[u8])]) ->
     // SAFETY: both arrays hold `count` elements of the map's sizes and outlive the call, which only reads them.
     match unsafe { bpf(Command::MapUpdateBatch, &mut attribute) } {
         Ok(_) => Ok(entries.len()),
-        // The kernel writes back how many it did, unless it knows no such command or never got so far.
-        Err(error) => {
-            let done = attribute.count as usize;
-            let untouched = matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EFAULT | libc::EPERM));
-            Err((if untouched || done >= entries.len() { 0 } else { done }, error))
-        }
+        Err(error) => Err((batch_progress(&error, attribute.count, entries.len()), error)),
     }
 }
 
-/// All entries of a hash map, as key and value bytes, in the kernel's order.
+/// Removes many entries: by one batch command where the kernel has it and all are there, else one by one. Those that are
+/// not there are no error.
+///
+/// # Errors
+///
+/// The number of entries that were removed, and why the next one was not.
+///
+/// # Panics
+///
+/// When a key has not the size that `spec` says.
+pub fn delete_all(map: BorrowedFd<'_>, spec: &MapSpec, keys: &[&[u8]]) -> Result<(), (usize, DatapathError)> {
+    let batched = match keys.len() {
+        0 | 1 => 0,
+        _ => delete_batch(map, spec, keys),
+    };
+    for (done, key) in keys.iter().enumerate().skip(batched) {
+        delete(map, spec, key).map_err(|error| (done, error))?;
+    }
+    Ok(())
+}
+
+/// Removes entries by one batch command up to the first that fails. Returns how many.
+fn delete_batch(map: BorrowedFd<'_>, spec: &MapSpec, keys: &[&[u8]]) -> usize {
+    assert!(keys.iter().all(|key| key.len() == spec.key_size as usize), "keys of map `{spec}`");
+    let Ok(count) = u32::try_from(keys.len()) else { return 0 };
+    let concatenated = keys.concat();
+    let mut attribute = Batch {
+        keys: concatenated.as_ptr() as u64,
+        count,
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        ..Batch::default()
+    };
+    // SAFETY: the array holds `count` keys of the map's size and outlives the call, which only reads it.
+    match unsafe { bpf(Command::MapDeleteBatch, &mut attribute) } {
+        Ok(_) => keys.len(),
+        Err(error) => batch_progress(&error, attribute.count, keys.len()),
+    }
+}
+
+/// How many of `all` entries a failed batch command did. The kernel writes it back, unless it knows no such command or
+/// never got so far.
+fn batch_progress(error: &io::Error, count: u32, all: usize) -> usize {
+    let done = count as usize;
+    let untouched = matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EFAULT | libc::EPERM));
+    if untouched || done >= all { 0 } else { done }
+}
+
+/// All entries, as key and value bytes, in the kernel's order.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
 pub fn entries(map: BorrowedFd<'_>, spec: &MapSpec) -> Result<Vec<RawEntry>, DatapathError> {
-    match entries_by_batch(map, spec) {
-        Ok(entries) => Ok(entries),
+    let mut result = Vec::new();
+    match visit_by_batch(map, spec, &mut |key, value| result.push((key.to_vec(), value.to_vec()))) {
+        Ok(()) => Ok(result),
         Err(_) => entries_singly(map, spec),
     }
 }
 
-fn entries_by_batch(map: BorrowedFd<'_>, spec: &MapSpec) -> io::Result<Vec<RawEntry>> {
+/// Shows all entries without collecting them. One or the other may be shown twice.
+///
+/// # Errors
+///
+/// When the kernel refuses.
+pub fn visit(map: BorrowedFd<'_>, spec: &MapSpec, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), DatapathError> {
+    match visit_by_batch(map, spec, see) {
+        Ok(()) => Ok(()),
+        Err(_) => visit_singly(map, spec, see),
+    }
+}
+
+fn visit_by_batch(map: BorrowedFd<'_>, spec: &MapSpec, see: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
     let (key_size, value_size) = (spec.key_size as usize, spec.value_size as usize);
     let mut capacity = BATCH_ENTRIES;
-    let mut result = Vec::new();
-    let (mut position, mut next) = (None::<u32>, 0u32);
+    // A position is the number of a bucket in hash maps, and a key in tries.
+    let mut next = vec![0u8; key_size.max(size_of::<u32>())];
+    let mut position: Option<Vec<u8>> = None;
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
     loop {
-        let mut keys = vec![0; capacity * key_size];
-        let mut values = vec![0; capacity * value_size];
+        keys.resize(capacity * key_size, 0u8);
+        values.resize(capacity * value_size, 0u8);
         let mut attribute = Batch {
-            in_batch: position.as_ref().map_or(0, |position| std::ptr::from_ref(position) as u64),
-            out_batch: std::ptr::from_mut(&mut next) as u64,
+            in_batch: position.as_ref().map_or(0, |position| position.as_ptr() as u64),
+            out_batch: next.as_mut_ptr() as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
             count: u32::try_from(capacity).map_err(io::Error::other)?,
             map_fd: map.as_raw_fd().cast_unsigned(),
             ..Batch::default()
         };
-        // SAFETY: both arrays have room for `count` elements of the map's sizes; positions in a hash map are 32-bit
-        // bucket numbers; all of it outlives the call.
+        // SAFETY: both arrays have room for `count` elements of the map's sizes, and both positions for a bucket number
+        // and for a key; all of it outlives the call.
         let outcome = unsafe { bpf(Command::MapLookupBatch, &mut attribute) };
         let last = match outcome {
             Ok(_) => false,
@@ -299,21 +354,28 @@ fn entries_by_batch(map: BorrowedFd<'_>, spec: &MapSpec) -> io::Result<Vec<RawEn
         };
         let count = attribute.count as usize;
         let pairs = keys.chunks_exact(key_size).zip(values.chunks_exact(value_size)).take(count);
-        result.extend(pairs.map(|(key, value)| (key.to_vec(), value.to_vec())));
+        pairs.for_each(|(key, value)| see(key, value));
         if last {
-            return Ok(result);
+            return Ok(());
         }
-        position = Some(next);
+        position = Some(next.clone());
     }
 }
 
-/// All entries, one system call for each key and value. An entry that vanishes meanwhile is left out.
+/// All entries in order of key, one system call for each key and value. An entry that vanishes meanwhile is left out.
 ///
 /// # Errors
 ///
 /// When the kernel refuses.
 pub fn entries_singly(map: BorrowedFd<'_>, spec: &MapSpec) -> Result<Vec<RawEntry>, DatapathError> {
     let mut result = Vec::new();
+    visit_singly(map, spec, &mut |key, value| result.push((key.to_vec(), value.to_vec())))?;
+    result.sort_unstable();
+    result.dedup_by(|one, other| one.0 == other.0);
+    Ok(result)
+}
+
+fn visit_singly(map: BorrowedFd<'_>, spec: &MapSpec, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), DatapathError> {
     let mut current: Option<Vec<u8>> = None;
     // Removing an entry under the walk makes it start again; the limit keeps a busy map from holding it forever.
     for _ in 0..2 * spec.max_entries {
@@ -327,13 +389,11 @@ pub fn entries_singly(map: BorrowedFd<'_>, spec: &MapSpec) -> Result<Vec<RawEntr
             Err(error) => return Err(refused(format!("read map `{spec}`"), Command::MapGetNextKey)(error)),
         }
         if let Some(value) = lookup(map, spec, &next)? {
-            result.push((next.clone(), value));
+            see(&next, &value);
         }
         current = Some(next);
     }
-    result.sort_unstable();
-    result.dedup_by(|one, other| one.0 == other.0);
-    Ok(result)
+    Ok(())
 }
 
 fn element(map: BorrowedFd<'_>, key: u64, value: u64) -> Element {

@@ -14,7 +14,8 @@ mod program;
 pub use command::Command;
 pub use link::{AttachType, LinkInfo, create_link, link_info, update_link};
 pub use map::{
-    MapInfo, batch, create_constant, create_map, delete, entries, entries_singly, lookup, map_info, update, update_all,
+    BATCH_ENTRIES, MapInfo, batch, create_constant, create_map, delete, delete_all, entries, entries_singly, lookup,
+    map_info, update, update_all, visit,
 };
 pub use object::{PinAccess, open_pin, pin};
 pub use program::{Instructions, ProgramType, has_set_retval, load_program, raise_memlock};
