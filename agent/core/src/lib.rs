@@ -5,6 +5,7 @@
 //! - [`ExportState::step`] turns local services, endpoint slices and namespaces into what the cluster's own kvstore
 //!   should hold: [`ExportEffect`]s for the kvstore client.
 //! - [`ServiceV2`] says in which formats services are written, and which is read of a peer.
+//! - [`Ipcache`] turns nodes and addresses into what the ipcache should hold.
 //! - [`Lifecycle::step`] turns what happens to the connection with one remote cluster into what is to be done about it.
 //!
 //! The backends of a frontend are found in this order: what could answer on either side, in which state; port name and
@@ -19,6 +20,7 @@ mod backends;
 mod event;
 mod export;
 mod frontends;
+mod ipcache;
 mod lifecycle;
 mod local;
 mod local_objects;
@@ -36,6 +38,7 @@ pub use affinity::select;
 pub use annotation::{AFFINITY, Annotation, GLOBAL, GLOBAL_NAMESPACE, SHARED, affinity, is_global, is_shared};
 pub use event::{Effect, Event};
 pub use export::{ExportConfig, ExportEffect, ExportState, ExportedSlice, export};
+pub use ipcache::{Ipcache, IpcacheChange};
 pub use lifecycle::{Action, Input, Lifecycle, LifecycleConfig, Trouble};
 pub use local::{
     AddressType, Conditions, LocalEndpoint, LocalService, LocalSlice, SERVICE_NAME_LABEL, ServiceKind, ServicePort,

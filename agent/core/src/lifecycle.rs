@@ -389,7 +389,10 @@ impl Lifecycle {
             Some(ServiceFormat::Services) => SERVICES,
             Some(ServiceFormat::EndpointSlices) => SLICES,
             None => {
-                tracing::error!(?setting, "remote cluster exports no endpoint slices, none of its backends will be used");
+                tracing::error!(
+                    ?setting,
+                    "remote cluster exports no endpoint slices, none of its backends will be used"
+                );
                 &[]
             }
         }

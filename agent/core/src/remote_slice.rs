@@ -1,8 +1,10 @@
 //! An endpoint slice of a remote cluster (format v2), reduced to what load balancing needs.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use mesh_types::{ClusterId, ClusterName, ServiceKey};
+use mesh_types::{ClusterId, ClusterName, Protocol, ServiceKey};
+
+use mesh_wire::EndpointSlice;
 
 use crate::{AddressType, Conditions, SlicePort, slices::Slice};
 
@@ -41,6 +43,45 @@ pub struct RemoteEndpoint {
     pub zone: Option<String>,
     /// Names of the zones that should use it (`hints.forZones`).
     pub hints: Vec<String>,
+}
+
+impl From<&EndpointSlice> for RemoteSlice {
+    fn from(slice: &EndpointSlice) -> Self {
+        let ports = slice.ports.iter().filter_map(|port| {
+            let protocol = port.protocol.unwrap_or(Protocol::Tcp);
+            Some(SlicePort { name: port.name.clone().unwrap_or_default(), protocol, port: port.port? })
+        });
+        let endpoints = slice.endpoints.iter().map(|endpoint| RemoteEndpoint {
+            addresses: endpoint.addresses.iter().filter_map(ipv4).collect(),
+            conditions: Conditions {
+                ready: endpoint.ready,
+                serving: endpoint.serving,
+                terminating: endpoint.terminating,
+            },
+            zone: endpoint.zone.clone(),
+            hints: endpoint.for_zones.clone().unwrap_or_default(),
+        });
+        Self {
+            cluster: slice.cluster.clone(),
+            cluster_id: slice.cluster_id,
+            namespace: slice.key.namespace.clone(),
+            name: slice.key.name.clone(),
+            service: slice.service().map(|service| service.name),
+            address_type: match slice.address_type {
+                mesh_wire::AddressType::Ipv4 => AddressType::Ipv4,
+                mesh_wire::AddressType::Ipv6 => AddressType::Ipv6,
+            },
+            ports: ports.collect(),
+            endpoints: endpoints.collect(),
+        }
+    }
+}
+
+fn ipv4(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    }
 }
 
 impl Slice for RemoteSlice {

@@ -7,12 +7,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use mesh_core::{Effect, Event, LifecycleConfig, State};
+use mesh_core::{Effect, Event, LifecycleConfig, RemoteSlice, State};
 use mesh_datapath::{Datapath, DatapathError};
 use mesh_k8s::LocalEvent;
-use mesh_kvstore::{ClusterIds, Decoded, EtcdConnector, RemoteCluster, RemoteEvent, RemoteOptions};
+use mesh_kvstore::{ClusterIds, Decoded, EtcdConnector, RemoteCluster, RemoteEvent, RemoteObject, RemoteOptions};
 use mesh_planted::{Defect, planted};
-use mesh_types::{ClusterName, FrontendAddress, ServiceKey};
+use mesh_types::{ClusterId, ClusterName, FrontendAddress, ServiceKey};
+use mesh_wire::Resource;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
@@ -20,6 +21,7 @@ use tokio::{
 use tokio_stream::{StreamExt as _, StreamMap, wrappers::ReceiverStream};
 
 use crate::{
+    addresses::Addresses,
     local,
     mesh_directory::{FileChange, MeshDirectory},
     notify,
@@ -54,6 +56,7 @@ pub(crate) struct Agent<D> {
     datapath: D,
     ids: ClusterIds,
     lifecycle: LifecycleConfig,
+    addresses: Addresses,
     clusters: BTreeMap<ClusterName, RemoteCluster>,
     /// Each cluster's events, taken away with the cluster, so that none comes after its removal.
     remote: StreamMap<ClusterName, ReceiverStream<RemoteEvent>>,
@@ -70,13 +73,21 @@ type Origin<'a> = Option<(&'a ClusterName, &'a ServiceKey, String)>;
 
 impl<D: Datapath> Agent<D> {
     /// An agent that knows nothing yet.
-    pub(crate) fn new(name: ClusterName, state: State, datapath: D, lifecycle: LifecycleConfig, trace: Trace) -> Self {
+    pub(crate) fn new(
+        name: ClusterName,
+        state: State,
+        datapath: D,
+        lifecycle: LifecycleConfig,
+        addresses: Addresses,
+        trace: Trace,
+    ) -> Self {
         Self {
             name,
             state,
             datapath,
             ids: ClusterIds::new(),
             lifecycle,
+            addresses,
             clusters: BTreeMap::new(),
             remote: StreamMap::new(),
             failed: BTreeMap::new(),
@@ -90,6 +101,7 @@ impl<D: Datapath> Agent<D> {
     pub(crate) async fn run(mut self, mut inputs: Inputs) -> anyhow::Result<std::convert::Infallible> {
         // Before anything else: the core must know which clusters to wait for.
         self.scan(inputs.directory.as_mut())?;
+        self.addresses.prune(false);
         let mut init_timeout = Some(Instant::now() + INIT_TIMEOUT);
         let mut retry = retry_interval();
         loop {
@@ -122,8 +134,9 @@ impl<D: Datapath> Agent<D> {
                         tracing::warn!(after = ?INIT_TIMEOUT, "going on without remote clusters that are not ready");
                     }
                     self.step(Event::InitTimeout, None);
+                    self.addresses.prune(true);
                 }
-                _ = retry.tick(), if !self.failed.is_empty() || self.failed_prune.is_some() => self.retry(),
+                _ = retry.tick(), if self.has_failed() => self.retry(),
             }
         }
     }
@@ -140,7 +153,23 @@ impl<D: Datapath> Agent<D> {
 
     fn remote_event(&mut self, cluster: ClusterName, event: RemoteEvent) {
         match event {
-            RemoteEvent::Service { cluster_id, key, service, revision } => {
+            RemoteEvent::Exports(exports) => self.step(Event::RemoteExports { cluster, exports }, None),
+            RemoteEvent::Object { cluster_id, object, revision } => {
+                self.remote_object(cluster, cluster_id, object, revision);
+            }
+            RemoteEvent::Synced(Resource::Services | Resource::EndpointSlices) => {
+                self.step(Event::RemoteSynced { cluster }, None);
+            }
+            RemoteEvent::Synced(resource) => {
+                self.addresses.told(&cluster, resource);
+                self.addresses.prune(false);
+            }
+        }
+    }
+
+    fn remote_object(&mut self, cluster: ClusterName, cluster_id: ClusterId, object: RemoteObject, revision: i64) {
+        match object {
+            RemoteObject::Service(key, service) => {
                 let about = self.trace.is_on().then(|| (cluster.clone(), key.clone()));
                 if let Some((cluster, service)) = &about {
                     self.trace.record(Stage::EtcdWatch, cluster, service, revision);
@@ -149,7 +178,15 @@ impl<D: Datapath> Agent<D> {
                 let service = service.map(|service| *service);
                 self.step(Event::RemoteService { cluster, cluster_id, key, service }, origin);
             }
-            RemoteEvent::Synced(_) => self.step(Event::RemoteSynced { cluster }, None),
+            RemoteObject::EndpointSlice(key, slice) => {
+                let slice = slice.map(|slice| RemoteSlice::from(&*slice));
+                let (namespace, name) = (key.namespace, key.name);
+                self.step(Event::RemoteSlice { cluster, cluster_id, namespace, name, slice }, None);
+            }
+            RemoteObject::Node(name, node) => self.addresses.node(cluster, &name, node.as_deref()),
+            RemoteObject::Ip(prefix, entry) => self.addresses.endpoint(cluster, prefix, entry.as_deref()),
+            // Read because a cluster is ready when they are known; what they are for, policies, is not ours.
+            RemoteObject::Identity(..) => {}
         }
     }
 
@@ -169,6 +206,7 @@ impl<D: Datapath> Agent<D> {
                     tracing::info!(%cluster, "remote cluster removed");
                     self.clusters.remove(&cluster);
                     self.remote.remove(&cluster);
+                    self.addresses.remove(&cluster);
                     self.step(Event::RemoteRemoved { cluster }, None);
                 }
             }
@@ -178,10 +216,12 @@ impl<D: Datapath> Agent<D> {
 
     fn add(&mut self, cluster: ClusterName, config: PathBuf) {
         tracing::info!(%cluster, "remote cluster added");
+        self.addresses.add(cluster.clone());
         self.step(Event::RemoteAdded { cluster: cluster.clone() }, None);
         let (ids, lifecycle) = (self.ids.clone(), self.lifecycle.clone());
         let options = RemoteOptions { cluster: cluster.clone(), ids, lifecycle };
-        let (remote, events) = RemoteCluster::spawn(options, EtcdConnector::new(config), Decoded);
+        let (remote, events) =
+            RemoteCluster::spawn(options, EtcdConnector::new(config), Decoded { limit: self.lifecycle.limit });
         self.clusters.insert(cluster.clone(), remote);
         self.remote.insert(cluster, ReceiverStream::new(events));
     }
@@ -259,7 +299,12 @@ impl<D: Datapath> Agent<D> {
         }
     }
 
+    fn has_failed(&self) -> bool {
+        !self.failed.is_empty() || self.failed_prune.is_some() || self.addresses.has_failed()
+    }
+
     fn retry(&mut self) {
+        self.addresses.retry();
         let failed = std::mem::take(&mut self.failed);
         for effect in failed.into_values().chain(self.failed_prune.take()) {
             self.apply(effect);

@@ -10,6 +10,7 @@
 //!
 //! Standard output is data, standard error is the log (`RUST_LOG`).
 
+mod addresses;
 mod agent;
 mod apiserver;
 mod bpf;

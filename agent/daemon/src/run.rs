@@ -2,11 +2,12 @@
 
 use anyhow::Context as _;
 use mesh_core::{Config, LifecycleConfig, ServiceV2, State};
-use mesh_datapath::{BpfDatapath, Datapath as _};
+use mesh_datapath::{BpfDatapath, BpfIpcache, Datapath as _};
 use mesh_k8s::LocalWatch;
 use mesh_wire::Resource;
 
 use crate::{
+    addresses::Addresses,
     agent::{Agent, Inputs},
     cli::RunOptions,
     mesh_directory::MeshDirectory,
@@ -14,6 +15,10 @@ use crate::{
     status::StatusServer,
     trace::Trace,
 };
+
+/// What is read of remote clusters; of services and endpoint slices one, as each of them writes them.
+const READ: [Resource; 5] =
+    [Resource::Services, Resource::EndpointSlices, Resource::Nodes, Resource::Ip, Resource::Identities];
 
 /// Runs until a signal asks for the end. The datapath stays as it is then: connections go on being balanced.
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
@@ -31,6 +36,8 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     };
     let client = mesh_k8s::client(&cluster.k8s_kubeconfig_path).await?;
     let datapath = BpfDatapath::open(&options.datapath.options()).context("failed to open the datapath")?;
+    let ipcache = BpfIpcache::open(&options.datapath.bpf_root).context("failed to open the ipcache")?;
+    let addresses = Addresses::new(&options.node_name, Box::new(ipcache));
     let (_server, status) = StatusServer::start(&options.state_dir)?;
     let (_watch, local) = LocalWatch::spawn(client);
     let restored = datapath.restored();
@@ -39,11 +46,11 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     let lifecycle = LifecycleConfig {
         cluster_id: id,
         limit: cluster.limit()?,
-        resources: [Resource::Services].into(),
+        resources: READ.into(),
         service_v2: Some(ServiceV2::default()),
         cache_ttl: options.clustermesh_cache_ttl.filter(|ttl| !ttl.is_zero()),
     };
-    let agent = Agent::new(name, State::new(config), datapath, lifecycle, trace);
+    let agent = Agent::new(name, State::new(config), datapath, lifecycle, addresses, trace);
     tokio::select! {
         result = agent.run(Inputs { local, directory, status }) => result.map(|never| match never {}),
         signal = shutdown.requested() => {

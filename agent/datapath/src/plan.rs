@@ -185,7 +185,10 @@ fn desire(contents: &Contents, allocator: &mut Allocator, frontend: &Frontend) -
         };
         let quarantined = match backend.state {
             BackendState::Quarantined => ServiceFlags::QUARANTINED,
-            BackendState::Active | BackendState::Terminating | BackendState::Maintenance => ServiceFlags::NONE,
+            BackendState::Active
+            | BackendState::Terminating
+            | BackendState::TerminatingNotServing
+            | BackendState::Maintenance => ServiceFlags::NONE,
         };
         let slot_value = ServiceValue { union: id.0, count: 0, rev_nat, flags: flags | quarantined, qcount: 0 };
         desired.backends.push((id, value));

@@ -17,6 +17,6 @@ pub use etcd::{EtcdConfig, EtcdConfigError, EtcdConfigErrorKind, EtcdConnector};
 pub use exporter::{Exporter, ExporterOptions, OnWritten, Scope, Write};
 pub use memory::MemoryServer;
 pub use remote::{
-    ClusterIds, Copied, CopyEvent, Decoded, Reading, RemoteCluster, RemoteConfigStatus, RemoteEvent, RemoteOptions,
-    RemoteStatus, RemoteSynced, Source,
+    ClusterIds, Copied, CopyEvent, Decoded, Reading, RemoteCluster, RemoteConfigStatus, RemoteEvent, RemoteObject,
+    RemoteOptions, RemoteStatus, RemoteSynced, Source,
 };

@@ -29,7 +29,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 pub use copied::{Copied, CopyEvent};
-pub use decoded::{Decoded, RemoteEvent};
+pub use decoded::{Decoded, RemoteEvent, RemoteObject};
 pub use ids::ClusterIds;
 pub use status::{RemoteConfigStatus, RemoteStatus, RemoteSynced};
 
@@ -75,8 +75,9 @@ pub trait Reading: Send + Sync + 'static {
         revision: i64,
     ) -> Result<Self::Event, String>;
 
-    /// The object, which was reported before, is gone. `revision` is 0 when no kvstore said so.
-    fn gone(&self, source: &Source, resource: Resource, tail: &str, revision: i64) -> Self::Event;
+    /// The object, which was reported before, is gone. `revision` is 0 when no kvstore said so. `None` for one that could
+    /// never be reported.
+    fn gone(&self, source: &Source, resource: Resource, tail: &str, revision: i64) -> Option<Self::Event>;
 
     /// All objects of that kind were reported. Comes once for each connection.
     fn listed(&self, source: &Source, resource: Resource) -> Self::Event;

@@ -6,6 +6,7 @@ mod defects;
 mod export;
 mod export_slices;
 mod frontends;
+mod ipcache;
 mod lifecycle;
 mod merge;
 mod mesh;

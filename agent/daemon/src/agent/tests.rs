@@ -2,8 +2,10 @@
 
 use std::{net::Ipv4Addr, path::Path};
 
-use mesh_core::{AddressType, Config, LocalEndpoint, LocalService, LocalSlice, ServicePort, ServiceV2, SlicePort, TargetPort};
-use mesh_datapath::{Balancer, RecordingDatapath, memory::MemoryMaps};
+use mesh_core::{
+    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, ServicePort, ServiceV2, SlicePort, TargetPort,
+};
+use mesh_datapath::{Balancer, RecordingDatapath, RecordingIpcache, memory::MemoryMaps};
 use mesh_types::{ClusterId, MaxConnectedClusters, Protocol, ServiceKey};
 use mesh_wire::Resource;
 use tempfile::TempDir;
@@ -27,7 +29,8 @@ fn agent() -> Agent<RecordingDatapath> {
         service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
     };
-    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, Trace::off())
+    let addresses = Addresses::new("alpha-1", Box::new(RecordingIpcache::empty()));
+    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, addresses, Trace::off())
 }
 
 /// The ends of a running agent.
@@ -187,7 +190,10 @@ async fn each_step_of_a_change_is_traced() {
     agent.step(Event::RemoteAdded { cluster: beta() }, None);
     let id = ClusterId::new(2, MaxConnectedClusters::N255).expect("valid");
     let key = ServiceKey::new("default", "other");
-    agent.remote_event(beta(), RemoteEvent::Service { cluster_id: id, key, service: None, revision: 42 });
+    agent.remote_event(
+        beta(),
+        RemoteEvent::Object { cluster_id: id, object: RemoteObject::Service(key, None), revision: 42 },
+    );
     drop(writer);
 
     let text = std::fs::read_to_string(path).expect("written");

@@ -44,8 +44,8 @@ impl Reading for Copied {
         Ok(CopyEvent::Object { resource, tail: tail.into(), value: Some(value) })
     }
 
-    fn gone(&self, _source: &Source, resource: Resource, tail: &str, _revision: i64) -> CopyEvent {
-        CopyEvent::Object { resource, tail: tail.into(), value: None }
+    fn gone(&self, _source: &Source, resource: Resource, tail: &str, _revision: i64) -> Option<CopyEvent> {
+        Some(CopyEvent::Object { resource, tail: tail.into(), value: None })
     }
 
     fn listed(&self, _source: &Source, resource: Resource) -> CopyEvent {

@@ -68,7 +68,7 @@ impl<R: Reading> Reporter<R> {
         {
             let all = lock(&self.reported).known.get(&resource).map(Known::all).unwrap_or_default();
             for tail in all {
-                let event = self.reading.gone(&source, resource, &tail, 0);
+                let Some(event) = self.reading.gone(&source, resource, &tail, 0) else { continue };
                 if self.send(resource, Got::Gone(&tail), event).await.is_err() {
                     // Nobody is there to be told; the reader ends.
                     return;
@@ -219,8 +219,10 @@ impl<R: Reading, S: Kvstore> Follower<'_, R, S> {
     }
 
     async fn gone(&self, tail: &str, revision: i64) -> Result<(), SessionError> {
-        let event = self.reporter.reading.gone(self.source, self.resource, tail, revision);
-        self.reporter.send(self.resource, Got::Gone(tail), event).await
+        match self.reporter.reading.gone(self.source, self.resource, tail, revision) {
+            Some(event) => self.reporter.send(self.resource, Got::Gone(tail), event).await,
+            None => Ok(()),
+        }
     }
 
     /// What follows the prefix in a key.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use etcd_client::{CompactionOptions, PutOptions};
 use mesh_core::{LifecycleConfig, ServiceV2};
 use mesh_kvstore::{
-    ClusterIds, Decoded, EtcdConnector, Exporter, ExporterOptions, RemoteCluster, RemoteEvent, RemoteOptions,
-    RemoteStatus, Scope, Write,
+    ClusterIds, Decoded, EtcdConnector, Exporter, ExporterOptions, RemoteCluster, RemoteEvent, RemoteObject,
+    RemoteOptions, RemoteStatus, Scope, Write,
 };
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters, ServiceKey};
 use mesh_wire::{ClusterConfig, HEARTBEAT, Key, Layout, Resource};
@@ -72,7 +72,7 @@ fn reader(etcd: &Etcd) -> (RemoteCluster, mpsc::Receiver<RemoteEvent>) {
         cache_ttl: None,
     };
     let options = RemoteOptions { cluster: alpha(), ids: ClusterIds::new(), lifecycle };
-    RemoteCluster::spawn(options, EtcdConnector::new(etcd.config()), Decoded)
+    RemoteCluster::spawn(options, EtcdConnector::new(etcd.config()), Decoded { limit: LIMIT })
 }
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -89,14 +89,20 @@ async fn send(exporter: &Exporter, writes: impl IntoIterator<Item = Write>) {
     }
 }
 
-/// The next event as text: `web=10.0.0.1`, `web gone`, `synced`.
+/// The next event about objects as text: `web=10.0.0.1`, `web gone`, `synced`.
 async fn event(events: &mut mpsc::Receiver<RemoteEvent>) -> String {
-    match soon("an event", events.recv()).await.expect("the reader runs") {
-        RemoteEvent::Synced(_) => "synced".to_owned(),
-        RemoteEvent::Service { key, service: None, .. } => format!("{} gone", key.name),
-        RemoteEvent::Service { key, service: Some(service), .. } => {
-            let backends: Vec<String> = service.backends.keys().map(ToString::to_string).collect();
-            format!("{}={}", key.name, backends.join(","))
+    loop {
+        match soon("an event", events.recv()).await.expect("the reader runs") {
+            RemoteEvent::Exports(_) => {}
+            RemoteEvent::Synced(_) => return "synced".to_owned(),
+            RemoteEvent::Object { object: RemoteObject::Service(key, None), .. } => {
+                return format!("{} gone", key.name);
+            }
+            RemoteEvent::Object { object: RemoteObject::Service(key, Some(service)), .. } => {
+                let backends: Vec<String> = service.backends.keys().map(ToString::to_string).collect();
+                return format!("{}={}", key.name, backends.join(","));
+            }
+            other @ RemoteEvent::Object { .. } => panic!("nobody reads that here: {other:?}"),
         }
     }
 }
@@ -206,7 +212,9 @@ async fn etcd_no_service_before_its_canary() {
         .put(Key::synced(Layout::State, &alpha(), Resource::Nodes).to_string(), "", None)
         .await
         .expect("put");
-    assert!(events.try_recv().is_err(), "nothing is told before the canary of services");
+    while let Ok(event) = events.try_recv() {
+        assert!(matches!(event, RemoteEvent::Exports(_)), "nothing is told before the canary of services: {event:?}");
+    }
 
     send(&exporter, complete()).await;
     assert_eq!(event(&mut events).await, "web=10.1.1.1");

@@ -1,0 +1,128 @@
+//! Who is behind each address: what remote clusters say of their nodes and addresses, and the ipcache map.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_core::{Ipcache, IpcacheChange};
+use mesh_datapath::{DatapathError, IpcacheChange as Write};
+use mesh_types::{ClusterName, IpPrefix};
+use mesh_wire::{IpEntry, IpPrefix as KeyPrefix, Node, Resource};
+
+/// The kinds of objects that the ipcache is made of.
+const KINDS: [Resource; 2] = [Resource::Nodes, Resource::Ip];
+
+/// What is known, and the map that holds it.
+pub(crate) struct Addresses {
+    state: Ipcache,
+    map: Box<dyn mesh_datapath::Ipcache + Send>,
+    /// Changes that could not be written, by prefix.
+    failed: BTreeMap<IpPrefix, Write>,
+    /// What each remote cluster has told completely.
+    told: BTreeMap<ClusterName, BTreeSet<Resource>>,
+    pruned: bool,
+}
+
+impl Addresses {
+    /// Nothing is known; what the map holds stays until all sources were heard.
+    pub(crate) fn new(node: &str, map: Box<dyn mesh_datapath::Ipcache + Send>) -> Self {
+        let mut addresses =
+            Self { state: Ipcache::new(node), map, failed: BTreeMap::new(), told: BTreeMap::new(), pruned: false };
+        addresses.write(Ipcache::world());
+        addresses
+    }
+
+    /// A remote cluster is to be heard.
+    pub(crate) fn add(&mut self, cluster: ClusterName) {
+        self.told.entry(cluster).or_default();
+    }
+
+    /// A remote cluster is no more.
+    pub(crate) fn remove(&mut self, cluster: &ClusterName) {
+        self.told.remove(cluster);
+        let changes = self.state.remove_cluster(cluster);
+        self.write(changes);
+    }
+
+    /// The newest value of a node of a remote cluster.
+    pub(crate) fn node(&mut self, cluster: ClusterName, name: &str, node: Option<&Node>) {
+        let changes = self.state.node(Some(cluster), name, node);
+        self.write(changes);
+    }
+
+    /// The newest value of an address of a remote cluster.
+    pub(crate) fn endpoint(&mut self, cluster: ClusterName, prefix: KeyPrefix, entry: Option<&IpEntry>) {
+        let network = prefix.network();
+        let prefix = IpPrefix::new(network.addr(), network.prefix_len()).unwrap_or_else(|_| prefix.ip().into());
+        let changes = self.state.endpoint(Some(cluster), prefix, entry);
+        self.write(changes);
+    }
+
+    /// A remote cluster has told all objects of a kind.
+    pub(crate) fn told(&mut self, cluster: &ClusterName, resource: Resource) {
+        if let Some(told) = self.told.get_mut(cluster) {
+            told.insert(resource);
+        }
+    }
+
+    /// Forgets what an earlier life left in the map, once everybody was heard or `anyway`.
+    pub(crate) fn prune(&mut self, anyway: bool) {
+        let heard = |told: &BTreeSet<Resource>| KINDS.iter().all(|kind| told.contains(kind));
+        if self.pruned || !(anyway || self.told.values().all(heard)) {
+            return;
+        }
+        let world: BTreeSet<IpPrefix> = Ipcache::world().into_iter().map(|(prefix, _)| prefix).collect();
+        let state = &self.state;
+        match self.map.prune(&|prefix| world.contains(&prefix) || state.contains(prefix)) {
+            Ok(changed) => {
+                self.pruned = true;
+                tracing::debug!(removed = changed.removed, "ipcache pruned");
+            }
+            Err(error) => tracing::error!(error = chain(&error), "Failed to prune the ipcache, trying again"),
+        }
+    }
+
+    /// Whether something is to be tried again.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Tries again what failed.
+    pub(crate) fn retry(&mut self) {
+        let failed: Vec<Write> = std::mem::take(&mut self.failed).into_values().collect();
+        self.update(failed);
+    }
+
+    fn write(&mut self, changes: Vec<IpcacheChange>) {
+        let writes = changes.into_iter().map(|(prefix, entry)| match entry {
+            Some(entry) => Write::Upsert(prefix, entry),
+            None => Write::Delete(prefix),
+        });
+        let writes: Vec<Write> = writes.collect();
+        for write in &writes {
+            // A newer change takes the place of one that failed.
+            self.failed.remove(&write.prefix());
+        }
+        self.update(writes);
+    }
+
+    fn update(&mut self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.map.update(&writes) {
+            tracing::error!(error = chain(&error), "Failed to write the ipcache, trying again");
+            self.failed.extend(writes.into_iter().map(|write| (write.prefix(), write)));
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &DatapathError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
