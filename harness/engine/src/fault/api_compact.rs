@@ -64,7 +64,7 @@ async fn on(injection: &Injection, cluster: &ClusterName) -> Result<Injected, Fa
         Some(status) if status.code == EXPIRED => {
             let witness = format!("a watch of {cluster} from revision {OLDEST} was refused: {}", status.message);
             injection.witnessed(id, witness);
-            Ok(Injected { id, healing: async { Ok(String::new()) }.boxed() })
+            Ok(Injected::for_good(id))
         }
         Some(status) => Err(FaultError::NoWitness { what: format!("a watch was answered {}", status.code) }),
         None => {

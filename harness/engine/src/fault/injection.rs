@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use mesh_types::ClusterName;
 use meshbed_driver::Control;
 use meshbed_etcd::Etcd;
@@ -30,6 +30,13 @@ pub(crate) type Healing = BoxFuture<'static, Result<String, FaultError>>;
 pub(crate) struct Injected {
     pub(crate) id: FaultId,
     pub(crate) healing: Healing,
+}
+
+impl Injected {
+    /// There is nothing to undo.
+    pub(crate) fn for_good(id: FaultId) -> Self {
+        Self { id, healing: async { Ok(String::new()) }.boxed() }
+    }
 }
 
 /// What faults act on, and what they tell.
