@@ -10,10 +10,11 @@ bpf_linker_version := "0.10.3"
 nextest_version := "0.9.143"
 deny_version := "0.20.2"
 fuzz_version := "0.13.1"
+toolchain := `sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml`
+
 # What recipes that run programs build. Cargo builds most crates once more for `--bins` than for tests, because tests turn more
 # features of dependencies on: whoever runs both, as CI does, says `--bins --tests` and waits for one of them.
 targets := env("MESHBED_BUILD", "--bins")
-toolchain := `sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml`
 
 # Show the recipes.
 default:

@@ -125,8 +125,9 @@ impl Namespace {
     /// IPv6 or multicast worth snooping.
     ///
     /// It has a hardware address of its own, made of `address`. Without one it would have the lowest of its ports' and
-    /// change it when a port joins: whoever had learnt the old one would talk to nobody until their neighbour entry is
-    /// given up, about ten seconds later (`br_stp_recalculate_bridge_id`, `br_handle_frame`).
+    /// change it when a port joins: whoever had learnt the old one, when it was another port's, would talk to nobody
+    /// until their neighbour entry is given up, ten seconds later and more (`br_stp_recalculate_bridge_id`,
+    /// `br_handle_frame`).
     pub(crate) async fn add_bridge(&self, name: &str, index: Index, address: Ipv4Addr) -> Result<(), SystemError> {
         let hardware_address = [&LOCALLY_ADMINISTERED[..], &address.octets()].concat();
         let message = LinkBridge::new(name)

@@ -219,23 +219,24 @@ fn netns_prefix() -> String {
 
 /// Removes what tests left that were ended from outside: their names tell the process, which lives no more.
 fn sweep() {
-    let owner = |entry: std::fs::DirEntry, prefix: &str| -> Option<(u32, PathBuf)> {
+    let owner = |entry: &std::fs::DirEntry, prefix: &str| -> Option<u32> {
         let name = entry.file_name().into_string().ok()?;
-        let (pid, _) = name.strip_prefix(prefix)?.split_once('-')?;
-        Some((pid.parse().ok()?, entry.path()))
+        name.strip_prefix(prefix)?.split_once('-')?.0.parse().ok()
     };
-    let left = |folder: &Path, prefix: &str| -> Vec<(u32, PathBuf)> {
+    let is_left = |entry: &std::fs::DirEntry, prefix: &str| {
+        owner(entry, prefix).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    };
+    let left = |folder: &Path, prefix: &str| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let owned = entries.filter_map(|entry| owner(entry, prefix));
-        owned.filter(|(pid, _)| !Path::new(&format!("/proc/{pid}")).exists()).collect()
+        entries.filter(|entry| is_left(entry, prefix)).map(|entry| entry.path()).collect()
     };
-    for (_, path) in left(&cgroup_root(), CGROUP_PREFIX) {
+    for path in left(&cgroup_root(), CGROUP_PREFIX) {
         remove_cgroup(&path);
     }
-    for (pid, _) in left(Path::new("/run/netns"), NETNS_PREFIX) {
-        remove_namespaces(&format!("{NETNS_PREFIX}{pid}-"));
+    for path in left(Path::new("/run/netns"), NETNS_PREFIX) {
+        remove_namespace(&path);
     }
-    for (_, path) in left(&std::env::temp_dir(), CGROUP_PREFIX) {
+    for path in left(&std::env::temp_dir(), CGROUP_PREFIX) {
         let _removed = std::fs::remove_dir_all(path);
     }
 }
@@ -247,9 +248,13 @@ fn namespaces(prefix: &str) -> Vec<PathBuf> {
 
 fn remove_namespaces(prefix: &str) {
     for path in namespaces(prefix) {
-        let _unmounted = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH);
-        let _removed = std::fs::remove_file(path);
+        remove_namespace(&path);
     }
+}
+
+fn remove_namespace(path: &Path) {
+    let _unmounted = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
+    let _removed = std::fs::remove_file(path);
 }
 
 fn remove_cgroup(path: &Path) {
