@@ -31,7 +31,8 @@ build *ARGS: _build-tools
 test *ARGS: _build-tools _test-tools _run-tools && test-root
     cargo nextest run --profile ci "$@"
 
-# Run the tests that need root: kernel datapath, whole meshes, planted defects. Built by you, run by root.
+# Run the tests that need root: kernel datapath, whole meshes, planted defects. Built by you, run by root. They ask for
+# "the" mesh that is up, so meshes that were kept or abandoned are taken down first.
 test-root *ARGS: _build-tools _test-tools _run-tools
     #!/usr/bin/env bash
     set -euo pipefail
@@ -39,6 +40,7 @@ test-root *ARGS: _build-tools _test-tools _run-tools
     cargo build --quiet --features mesh-agent/planted-defects --bin mesh-agent-planted
     host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
     if [ -n "{{sudo}}" ]; then export "CARGO_TARGET_${host}_RUNNER={{sudo}}"; fi
+    {{sudo}} target/debug/meshbed down
     cargo nextest run --profile e2e "$@"
 
 # Run a scenario, e.g. `just e2e failover` or `just e2e failover --keep`.
