@@ -12,6 +12,10 @@ deny_version := "0.20.2"
 fuzz_version := "0.13.1"
 toolchain := `sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml`
 
+# What recipes that run programs build. Cargo builds most crates once more for `--bins` than for tests, because tests turn more
+# features of dependencies on: whoever runs both, as CI does, says `--bins --tests` and waits for one of them.
+targets := env("MESHBED_BUILD", "--bins")
+
 # Show the recipes.
 default:
     @just --list --unsorted
@@ -27,40 +31,42 @@ build *ARGS: _build-tools
 test *ARGS: _build-tools _test-tools _run-tools && test-root
     cargo nextest run --profile ci "$@"
 
-# Run the tests that need root: kernel datapath, whole meshes, planted defects. Built by you, run by root.
+# Run the tests that need root: kernel datapath, whole meshes, planted defects. Built by you, run by root. They ask for
+# "the" mesh that is up, so meshes that were kept or abandoned are taken down first.
 test-root *ARGS: _build-tools _test-tools _run-tools
     #!/usr/bin/env bash
     set -euo pipefail
-    cargo build --quiet --bins
+    cargo build --quiet {{targets}}
     cargo build --quiet --features mesh-agent/planted-defects --bin mesh-agent-planted
     host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
     if [ -n "{{sudo}}" ]; then export "CARGO_TARGET_${host}_RUNNER={{sudo}}"; fi
+    {{sudo}} target/debug/meshbed down
     cargo nextest run --profile e2e "$@"
 
 # Run a scenario, e.g. `just e2e failover` or `just e2e failover --keep`.
 e2e SCENARIO *ARGS: _build-tools _run-tools
-    @cargo build --quiet --bins
+    @cargo build --quiet {{targets}}
     @{{sudo}} target/debug/meshbed run "$@"
 
 # Run a scenario again and again, e.g. `just e2e-repeat failover 100`; ends at the first run that does not pass.
 e2e-repeat SCENARIO TIMES *ARGS: _build-tools _run-tools
-    @cargo build --quiet --bins
+    @cargo build --quiet {{targets}}
     @{{sudo}} target/debug/meshbed run "$1" --repeat "$2" --fail-fast "${@:3}"
 
 # Run the conformance suite, or a part of it, e.g. `just conformance --profile core`.
 conformance *ARGS: _build-tools _run-tools
-    @cargo build --quiet --bins
+    @cargo build --quiet {{targets}}
     @{{sudo}} target/debug/meshbed conformance "$@"
 
 # Run conformance cases against agents that are wrong on purpose: each must be noticed.
 mutants *ARGS: _build-tools _run-tools
-    @cargo build --quiet --bins
+    @cargo build --quiet {{targets}}
     @cargo build --quiet --features mesh-agent/planted-defects --bin mesh-agent-planted
     @{{sudo}} target/debug/meshbed mutants "$@"
 
 # Try every cell of the truth table of global services on a real mesh.
 truth-table *ARGS: _build-tools _run-tools
-    @cargo build --quiet --bins
+    @cargo build --quiet {{targets}}
     @{{sudo}} target/debug/meshbed truth-table "$@"
 
 # Measure, e.g. `just bench` (mesh-up time and propagation), `just bench up` or `just bench failover --repeat 50`.
@@ -126,13 +132,13 @@ _build-tools:
             rustup component list --toolchain {{toolchain}} --installed | grep -q "^$component" || rustup component add --toolchain {{toolchain}} "$component"
         done
     fi
-    bpf-linker --version 2>/dev/null | grep -qF 'bpf-linker {{bpf_linker_version}}' || cargo install bpf-linker --version '={{bpf_linker_version}}' --locked --quiet
+    bpf-linker --version 2>/dev/null | grep -qF 'bpf-linker {{bpf_linker_version}}' || cargo install bpf-linker --version '={{bpf_linker_version}}' --locked --quiet --debug
 
 [private]
 _test-tools:
     #!/usr/bin/env bash
     set -euo pipefail
-    command -v cargo-nextest >/dev/null || cargo install cargo-nextest --version '={{nextest_version}}' --locked --quiet
+    command -v cargo-nextest >/dev/null || cargo install cargo-nextest --version '={{nextest_version}}' --locked --quiet --debug
     missing=()
     command -v chromium >/dev/null || missing+=(chromium)
     command -v kubectl >/dev/null || missing+=(kubernetes-client)
@@ -155,10 +161,10 @@ _run-tools:
 _fuzz-tools:
     #!/usr/bin/env bash
     set -euo pipefail
-    cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version '={{fuzz_version}}' --locked --quiet
+    cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --version '={{fuzz_version}}' --locked --quiet --debug
 
 [private]
 _lint-tools:
     #!/usr/bin/env bash
     set -euo pipefail
-    command -v cargo-deny >/dev/null || cargo install cargo-deny --version '={{deny_version}}' --locked --quiet
+    command -v cargo-deny >/dev/null || cargo install cargo-deny --version '={{deny_version}}' --locked --quiet --debug

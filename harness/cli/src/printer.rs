@@ -1,5 +1,4 @@
 //! The one place that writes to the terminal: data to stdout, talk to stderr.
-#![expect(clippy::print_stderr, reason = "this is where printing belongs")]
 
 use std::{
     io::{IsTerminal, Write},
@@ -25,20 +24,22 @@ pub(crate) fn data_line(line: &str) -> bool {
 
 /// Says something about what the program does.
 pub(crate) fn talk(text: &str) {
-    eprintln!("{text}");
+    say(&format!("{text}\n"));
+}
+
+/// Writes talk as it is. A terminal that was closed must not end a run that has meshes to take down.
+fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _closed = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).is_err();
 }
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
     let text = error.to_string();
     // Diagnostics of files bring their own `error:` line.
-    if text.starts_with("error") {
-        eprintln!("{}", text.trim_end());
-    } else {
-        eprintln!("error: {text}");
-    }
+    talk(&if text.starts_with("error") { text.trim_end().to_owned() } else { format!("error: {text}") });
     for cause in error.chain().skip(1) {
-        eprintln!("  caused by: {cause}");
+        talk(&format!("  caused by: {cause}"));
     }
 }
 
@@ -99,7 +100,7 @@ impl Progress {
         }
         text.push_str(&status);
         state.shown = status;
-        eprint!("{text}");
+        say(&text);
     }
 
     /// Removes the status line.
@@ -107,7 +108,7 @@ impl Progress {
         let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !state.shown.is_empty() {
             state.shown.clear();
-            eprint!("\r\x1b[2K");
+            say("\r\x1b[2K");
         }
     }
 }

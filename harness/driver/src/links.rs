@@ -18,6 +18,9 @@ use crate::{
     namespace::Namespace,
 };
 
+/// How hardware addresses of ours begin: locally administered, one station (IEEE 802).
+const LOCALLY_ADMINISTERED: [u8; 2] = [0x02, 0x62];
+
 /// Interface index of `lo` in every namespace.
 const LOOPBACK: Index = Index(1);
 
@@ -120,9 +123,16 @@ impl Namespace {
 
     /// Makes the bridge that is a cluster's segment. Ports forward at once: there are no loops to listen for, and no
     /// IPv6 or multicast worth snooping.
-    pub(crate) async fn add_bridge(&self, name: &str, index: Index) -> Result<(), SystemError> {
+    ///
+    /// It has a hardware address of its own, made of `address`. Without one it would have the lowest of its ports' and
+    /// change it when a port joins: whoever had learnt the old one, when it was another port's, would talk to nobody
+    /// until their neighbour entry is given up, ten seconds later and more (`br_stp_recalculate_bridge_id`,
+    /// `br_handle_frame`).
+    pub(crate) async fn add_bridge(&self, name: &str, index: Index, address: Ipv4Addr) -> Result<(), SystemError> {
+        let hardware_address = [&LOCALLY_ADMINISTERED[..], &address.octets()].concat();
         let message = LinkBridge::new(name)
             .index(index.0)
+            .address(hardware_address)
             .set_info_data(InfoData::Bridge(vec![InfoBridge::ForwardDelay(0), InfoBridge::MulticastSnooping(false)]))
             .build();
         self.netlink().link().add(message).execute().await.act(|| self.doing(&format!("make bridge `{name}`")))

@@ -172,7 +172,7 @@ impl<'up> Builder<'up> {
             self.certificates(),
         )?;
         let prefix = part.cluster.node_cidr().prefix_len();
-        namespace.add_bridge(BRIDGE, Index::BRIDGE).await?;
+        namespace.add_bridge(BRIDGE, Index::BRIDGE, part.state.control_plane_ip).await?;
         namespace.add_address(Index::BRIDGE, part.state.control_plane_ip, prefix).await?;
         let (api_is_up, api) = watch::channel(false);
         let nodes = part.state.nodes.iter().map(|node| self.raise_node(part, node, &namespace, api.clone()));

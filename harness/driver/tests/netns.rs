@@ -42,6 +42,34 @@ async fn root_every_node_reaches_every_other() {
     mesh.down().await.unwrap();
 }
 
+/// A bridge takes the lowest address of its ports unless it has one of its own, and then nobody finds it for seconds.
+#[tokio::test]
+async fn root_who_joins_a_segment_changes_nothing_for_the_others() {
+    if !is_root() {
+        return;
+    }
+    let mesh = mesh().await;
+    let alpha = &mesh.state().clusters[0];
+    // Only whoever is not the lowest itself would lose its way: one of two at least.
+    let everybody_arrives = || {
+        for from in &alpha.nodes {
+            assert_eq!(talk(&from.netns, &alpha.netns, alpha.control_plane_ip).ip(), from.ip);
+        }
+    };
+    everybody_arrives();
+    let lowest = "ip link add lowest address 00:00:00:00:00:01 type veth peer name other";
+    for line in [lowest, "ip link set lowest master br0 up", "ip link set other up"] {
+        let mut words = line.split(' ');
+        let mut command = command_in_netns(&alpha.netns, None, words.next().unwrap());
+        assert!(command.args(words).status().unwrap().success(), "{line}");
+    }
+    let begin = std::time::Instant::now();
+    everybody_arrives();
+    // A lost SYN is sent again after a second: none was lost.
+    assert!(begin.elapsed() < Duration::from_secs(1), "it took {:?}", begin.elapsed());
+    mesh.down().await.unwrap();
+}
+
 /// What a kubelet does for a pod, by hand.
 fn add_pod(node: &NodeState, pod: &Path, ip: Ipv4Addr, gateway: Ipv4Addr) {
     let name = pod.file_name().unwrap().to_str().unwrap();

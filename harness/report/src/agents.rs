@@ -209,7 +209,7 @@ fn times(steps: &[Option<&Step>], runs: &[Run]) -> Vec<Row> {
         .collect();
     let most = stopwatches.iter().map(Vec::len).max().unwrap_or(0);
     let parts: [(&str, Told); 5] = [
-        ("noticed", |one| words::offset(one.injected, one.detected)),
+        ("detected", |one| words::offset(one.injected, one.detected)),
         ("first answer", |one| words::offset(one.injected, one.first_answer_after)),
         ("last error", |one| words::offset(one.injected, one.last_error)),
         ("lost", |one| one.requests_lost.to_string()),

@@ -417,11 +417,12 @@ impl<'r> Fold<'r> {
         }
     }
 
+    /// The step of that number. A step that is skipped has no event with its name: the run's plan has it.
     fn step(&mut self, index: usize) -> &mut Step {
-        self.steps.entry(index).or_insert_with(|| Step {
-            index,
-            name: format!("step {}", index + 1),
-            ..Step::default()
+        let planned = &self.info.steps;
+        self.steps.entry(index).or_insert_with(|| {
+            let name = planned.get(index).cloned().unwrap_or_else(|| format!("step {}", index + 1));
+            Step { index, name, ..Step::default() }
         })
     }
 

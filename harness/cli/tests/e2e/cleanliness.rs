@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use test_case::test_case;
 
-use crate::meshbed::{Running, assert_nothing_left, belongings, meshbed, skip, text};
+use crate::meshbed::{Machine, Running, meshbed, skip, text};
 
 fn run(reports: &tempfile::TempDir) -> Running {
     let mut command = meshbed();
@@ -18,12 +18,13 @@ fn root_interrupted_run_leaves_nothing(moment: &str) {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let reports = tempfile::tempdir().expect("a temporary folder");
     let mut running = run(&reports);
     running.until(moment);
     running.signal(Signal::SIGINT);
     assert_eq!(running.end(), Some(130));
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 #[test_case("certificates" ; "while the mesh comes up")]
@@ -32,15 +33,16 @@ fn root_killed_harness_is_cleaned_up_by_down(moment: &str) {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let reports = tempfile::tempdir().expect("a temporary folder");
     let mut running = run(&reports);
     running.until(moment);
     running.signal(Signal::SIGKILL);
     assert_eq!(running.end(), None);
-    assert!(!belongings().is_empty(), "a killed harness leaves its mesh; else this test proves nothing");
+    assert!(!machine.more().is_empty(), "a killed harness leaves its mesh; else this test proves nothing");
     let output = meshbed().arg("down").output().expect("meshbed runs");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert_nothing_left();
+    machine.assert_as_before();
     let again = meshbed().arg("down").output().expect("meshbed runs");
     assert_eq!(again.status.code(), Some(0), "{}", text(&again));
 }

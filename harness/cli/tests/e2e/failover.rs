@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::meshbed::{assert_nothing_left, meshbed, project, skip, text};
+use crate::meshbed::{Machine, meshbed, project, skip, text};
 
 /// The report of a run in `reports`, without what differs between good runs.
 fn normalised(reports: &Path) -> String {
@@ -20,6 +20,7 @@ fn root_failover_is_as_accepted() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let reports = tempfile::tempdir().expect("a temporary folder");
     let output = meshbed().args(["run", "failover", "--reports"]).arg(reports.path()).output().expect("meshbed runs");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -28,5 +29,5 @@ fn root_failover_is_as_accepted() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!("failover", normalised(reports.path())));
-    assert_nothing_left();
+    machine.assert_as_before();
 }

@@ -8,7 +8,7 @@ use std::{
 
 use nix::{sys::signal::Signal, unistd::Pid};
 
-use crate::meshbed::{assert_nothing_left, meshbed, skip, text};
+use crate::meshbed::{Machine, meshbed, skip, text};
 
 /// Takes the mesh down however the test ends.
 struct Down;
@@ -71,6 +71,7 @@ fn root_fault_by_hand_takes_effect_is_listed_and_healed() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let down = up();
     let before = agent("alpha-1").expect("the agent runs");
     let told = succeed(&["fault", "inject", KILL, "--as", "dead"]);
@@ -92,7 +93,7 @@ fn root_fault_by_hand_takes_effect_is_listed_and_healed() {
     assert!(healed.contains(&after.to_string()) && after != before, "{healed}");
     assert!(!succeed(&["fault", "list"]).contains("dead"));
     drop(down);
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 #[test]
@@ -100,6 +101,7 @@ fn root_mesh_with_faults_in_force_leaves_nothing() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let down = up();
     succeed(&["fault", "inject", KILL]);
     succeed(&["fault", "inject", "partition: {from: alpha, to: beta, both: true}"]);
@@ -110,7 +112,7 @@ fn root_mesh_with_faults_in_force_leaves_nothing() {
     assert_eq!(holders.len(), 2);
     drop(down);
     assert!(holders.into_iter().all(|pid| !exists(pid)), "holders end with the mesh");
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 #[test]
@@ -118,6 +120,7 @@ fn root_wrong_faults_are_refused_and_change_nothing() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let down = up();
     let told = fail(2, &["fault", "inject", "podKill: {clusters: [alfa], deployment: rebel-base}"]);
     assert!(told.contains("1:22") && told.contains("unknown cluster `alfa`") && told.contains("alpha"), "{told}");
@@ -128,7 +131,7 @@ fn root_wrong_faults_are_refused_and_change_nothing() {
     assert_eq!(succeed(&["fault", "list"]), "");
     drop(down);
     fail(2, &["fault", "list"]);
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 #[test]
@@ -136,6 +139,7 @@ fn root_watch_without_a_terminal_prints_changes() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let down = up();
     let mut command = meshbed();
     let mut watch = command.arg("watch").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("meshbed runs");
@@ -155,7 +159,7 @@ fn root_watch_without_a_terminal_prints_changes() {
     watch.stderr.take().expect("it was piped").read_to_string(&mut rest).expect("it is text");
     let status = watch.wait().expect("it can be waited for");
     assert_eq!((status.code(), rest.as_str()), (Some(0), ""));
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 /// On a terminal, another screen is left with `q`. `script` of util-linux makes the terminal.
@@ -164,6 +168,7 @@ fn root_watch_leaves_the_terminal_as_it_was() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let down = up();
     let program = env!("CARGO_BIN_EXE_meshbed");
     let mut command = Command::new("script");
@@ -187,7 +192,7 @@ fn root_watch_leaves_the_terminal_as_it_was() {
     assert!(seen.contains(" icanon") && seen.contains(" echo "), "{seen}");
     assert!(script.wait().expect("it can be waited for").success());
     drop(down);
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 /// Who interrupts `inject` before it is done leaves no fault behind.
@@ -196,6 +201,7 @@ fn root_interrupted_inject_leaves_no_fault() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let down = up();
     let mut command = meshbed();
     command.args(["fault", "inject", KILL, "--as", "dead"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -216,5 +222,5 @@ fn root_interrupted_inject_leaves_no_fault() {
         assert!(!file.exists() && agent("alpha-1").is_some(), "the fault was undone");
     }
     drop(down);
-    assert_nothing_left();
+    machine.assert_as_before();
 }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::meshbed::{assert_nothing_left, beside, meshbed, skip, text};
+use crate::meshbed::{Machine, beside, meshbed, skip, text};
 
 /// Takes the mesh down however the test ends.
 struct Down;
@@ -41,6 +41,7 @@ fn root_kept_mesh_serves_kubectl_exec_and_bpftool() {
     if skip() || kubectl_is_missing() {
         return;
     }
+    let machine = Machine::now();
     succeed(meshbed().arg("up").output().expect("meshbed runs"));
     let down = Down;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -68,7 +69,7 @@ fn root_kept_mesh_serves_kubectl_exec_and_bpftool() {
     let status = succeed(meshbed().arg("status").output().expect("meshbed runs"));
     assert!(status.contains("cluster alpha (ID 1)") && status.contains("rebel-base-"), "{status}");
     drop(down);
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 fn describe_shows_local_endpoints_only(kubeconfig: &Path) {

@@ -1,6 +1,7 @@
 //! Runs the program and looks at what it leaves on the machine.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -91,12 +92,39 @@ impl Running {
     }
 }
 
+/// What looked like a mesh's on this machine when a test began. Another mesh may be up, or may have been abandoned by
+/// whoever was ended with its machine: a test answers for its own only.
+pub(crate) struct Machine(BTreeSet<String>);
+
+impl Machine {
+    pub(crate) fn now() -> Self {
+        Self(belongings())
+    }
+
+    /// What there is now and was not then.
+    pub(crate) fn more(&self) -> BTreeSet<String> {
+        belongings().difference(&self.0).cloned().collect()
+    }
+
+    /// Fails with everything that is left. The kernel removes links of a dead namespace a moment later: that much is
+    /// waited for.
+    pub(crate) fn assert_as_before(&self) {
+        let mut left = self.more();
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while !left.is_empty() && std::time::Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(10));
+            left = self.more();
+        }
+        assert!(left.is_empty(), "left on the machine:\n{}", Vec::from_iter(left).join("\n"));
+    }
+}
+
 /// Everything on this machine that looks like a mesh's: namespaces, mounts, cgroups, processes, run folders, links.
-pub(crate) fn belongings() -> Vec<String> {
-    let mut found = Vec::new();
+fn belongings() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
     for entry in entries(Path::new("/run/netns")) {
         if entry.starts_with("mb-") {
-            found.push(format!("namespace {entry}"));
+            found.insert(format!("namespace {entry}"));
         }
     }
     let mounts = fs::read_to_string("/proc/self/mounts").expect("the mount table is readable");
@@ -108,29 +136,17 @@ pub(crate) fn belongings() -> Vec<String> {
     found.extend(entries(Path::new("/run/meshbed")).into_iter().map(|name| format!("run folder {name}")));
     for link in entries(Path::new("/sys/class/net")) {
         if link.starts_with("lxc") || link.starts_with("mb-") {
-            found.push(format!("link {link}"));
+            found.insert(format!("link {link}"));
         }
     }
     for pid in entries(Path::new("/proc")).into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if command.contains("/run/meshbed/") || command.contains("meshbed-pod") {
-            found.push(format!("process {pid} {command}"));
+            found.insert(format!("process {pid} {command}"));
         }
     }
     found
-}
-
-/// Fails with everything that is left. The kernel removes links of a dead namespace a moment later: that much is waited
-/// for.
-pub(crate) fn assert_nothing_left() {
-    let mut left = belongings();
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
-    while !left.is_empty() && std::time::Instant::now() < deadline {
-        std::thread::park_timeout(Duration::from_millis(10));
-        left = belongings();
-    }
-    assert!(left.is_empty(), "left on the machine:\n{}", left.join("\n"));
 }
 
 fn entries(folder: &Path) -> Vec<String> {

@@ -1,12 +1,13 @@
 //! A harness that cannot see a broken agent proves nothing: each planted defect must turn the run red and be named.
 
-use crate::meshbed::{assert_nothing_left, beside, meshbed, skip, text};
+use crate::meshbed::{Machine, beside, meshbed, skip, text};
 
 /// Runs failover with an agent that has the defect; it must fail and say where.
 fn must_fail_naming(defect: &str, names: &[&str]) {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     beside("mesh-agent-planted");
     let reports = tempfile::tempdir().expect("a temporary folder");
     let output = meshbed()
@@ -20,7 +21,7 @@ fn must_fail_naming(defect: &str, names: &[&str]) {
     for name in names {
         assert!(told.contains(name), "`{name}` is not named:\n{told}");
     }
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use test_case::test_case;
 
-use crate::meshbed::{Running, assert_nothing_left, meshbed, project, skip, text};
+use crate::meshbed::{Machine, Running, meshbed, project, skip, text};
 
 /// Folder of the scenarios, from the project's.
 const SCENARIOS: &str = "harness/cli/tests/scenarios";
@@ -31,6 +31,7 @@ fn root_verdict(name: &str, more: &[&str], code: i32, verdict: &str, annotated: 
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let reports = tempfile::tempdir().expect("a temporary folder");
     let output = meshbed()
         .args(["run", &scenario(name), "--reports"])
@@ -45,7 +46,7 @@ fn root_verdict(name: &str, more: &[&str], code: i32, verdict: &str, annotated: 
     } else {
         assert!(annotations.contains(annotated), "`{annotated}` is not annotated:\n{annotations}");
     }
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 #[test]
@@ -53,6 +54,7 @@ fn root_verdict_of_an_interrupted_run() {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let reports = tempfile::tempdir().expect("a temporary folder");
     let mut command = meshbed();
     command.args(["run", &scenario("endless"), "--reports"]).arg(reports.path());
@@ -62,7 +64,7 @@ fn root_verdict_of_an_interrupted_run() {
     assert_eq!(running.end(), Some(130));
     let annotations = check_reports(&folder(reports.path()), "interrupted", 130);
     assert!(annotations.starts_with("::warning"), "{annotations}");
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 /// What ends before there is a run leaves no report.
@@ -73,6 +75,7 @@ fn root_verdict_without_a_run(arguments: &[&str], code: i32, told: &[&str]) {
     if skip() {
         return;
     }
+    let machine = Machine::now();
     let reports = tempfile::tempdir().expect("a temporary folder");
     let output = meshbed()
         .args(["run", &scenario(arguments[0]), "--reports"])
@@ -85,7 +88,7 @@ fn root_verdict_without_a_run(arguments: &[&str], code: i32, told: &[&str]) {
         assert!(text(&output).contains(words), "`{words}` is not told:\n{}", text(&output));
     }
     assert_eq!(fs::read_dir(reports.path()).expect("it is readable").count(), 0, "there was no run to report");
-    assert_nothing_left();
+    machine.assert_as_before();
 }
 
 /// The folder of the one run.

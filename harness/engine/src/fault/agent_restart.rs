@@ -59,6 +59,6 @@ impl AgentRestart {
         };
         let started = control.start(&name).await.map_err(failed("start"))?;
         injection.witnessed(id, format!("{ended}; {}", started.words()));
-        Ok(Injected { id, healing: async { Ok(String::new()) }.boxed() })
+        Ok(Injected::for_good(id))
     }
 }

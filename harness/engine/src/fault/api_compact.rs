@@ -8,7 +8,6 @@ use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
 use mesh_types::ClusterName;
-use meshbed_apiserver::admin::Client;
 use meshbed_scenario::{Clusters, record};
 
 use super::{Fault, FaultError, Injected, Injection};
@@ -51,20 +50,17 @@ impl Fault for ApiCompact {
 }
 
 async fn on(injection: &Injection, cluster: &ClusterName) -> Result<Injected, FaultError> {
-    let state = injection.control.state();
-    let socket = state.cluster(cluster.as_str()).map(|cluster| cluster.api_admin_socket.clone());
-    let socket = socket.ok_or_else(|| FaultError::NoTarget { what: format!("there is no cluster `{cluster}`") })?;
-    let failed = |what: &str| FaultError::failed(format!("{what} the API server of {cluster}"));
-    let mut client = Client::connect(socket).await.map_err(failed("reach"))?;
+    let mut client = injection.api_admin(cluster).await?;
     let id = injection.strike(Strike::at(format!("Kubernetes API of {cluster}")).hits(cluster));
-    let revision = client.compact().await.map_err(failed("compact the history of"))?;
+    let compacting = FaultError::failed(format!("compact the history of the API server of {cluster}"));
+    let revision = client.compact().await.map_err(compacting)?;
     let watching = FaultError::failed(format!("open a watch at the API server of {cluster}"));
     let refusal = injection.cluster(cluster)?.refusal_from(OLDEST).await.map_err(watching)?;
     match refusal {
         Some(status) if status.code == EXPIRED => {
             let witness = format!("a watch of {cluster} from revision {OLDEST} was refused: {}", status.message);
             injection.witnessed(id, witness);
-            Ok(Injected { id, healing: async { Ok(String::new()) }.boxed() })
+            Ok(Injected::for_good(id))
         }
         Some(status) => Err(FaultError::NoWitness { what: format!("a watch was answered {}", status.code) }),
         None => {

@@ -94,13 +94,10 @@ impl Fault for ApiMisbehaves {
 
 impl ApiMisbehaves {
     async fn on(&self, injection: &Injection, cluster: &ClusterName) -> Result<Injected, FaultError> {
-        let state = injection.control.state();
-        let socket = state.cluster(cluster.as_str()).map(|cluster| cluster.api_admin_socket.clone());
-        let socket = socket.ok_or_else(|| FaultError::NoTarget { what: format!("there is no cluster `{cluster}`") })?;
-        let failed = |what: &str| FaultError::failed(format!("{what} the API server of {cluster}"));
-        let mut client = Client::connect(socket).await.map_err(failed("reach"))?;
+        let mut client = injection.api_admin(cluster).await?;
         let id = injection.strike(self.strike(cluster));
-        client.add(self.rule(injection)).await.map_err(failed("give a rule to"))?;
+        let giving = FaultError::failed(format!("give a rule to the API server of {cluster}"));
+        client.add(self.rule(injection)).await.map_err(giving)?;
         injection.witnessed(id, self.hits(&mut client, &injection.name).await?);
         let (name, cluster) = (injection.name.clone(), cluster.clone());
         let healing = async move {

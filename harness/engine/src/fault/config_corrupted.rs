@@ -5,11 +5,10 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use meshbed_oracle::{Cut, Fate, Observers};
+use meshbed_oracle::Fate;
 use meshbed_scenario::{ClusterName, Nodes, record};
 
-use super::{Fault, FaultError, Injected, Injection};
-use crate::world::Strike;
+use super::{Fault, FaultError, Injected, Injection, cuts};
 
 /// What is written when the scenario does not say.
 const NONSENSE: &str = "endpoints: [\n";
@@ -46,15 +45,9 @@ impl Fault for ConfigCorrupted {
                 let what = |what: &str| format!("{what} the configuration of {remote} on {node}");
                 let file =
                     control.mesh_config(&node.node, remote.as_str()).map_err(FaultError::failed(what("find")))?;
-                // Whether an agent goes on with its old connection or gives it up is its own affair; what it knows stays.
-                let cut = Cut::Knowledge {
-                    observers: Observers::Node(node.cluster.clone(), node.node.clone()),
-                    about: remote.clone(),
-                    fate: Fate::Kept,
-                };
-                let strike = Strike::at(format!("configuration of {remote} on {node}")).cuts(cut).hits(&node.cluster);
                 let before = file.read().map_err(FaultError::failed(what("read")))?;
-                let id = injection.strike(strike);
+                // Whether an agent goes on with its old connection or gives it up is its own affair; what it knows stays.
+                let id = injection.strike(cuts::configuration(&node, &remote, Fate::Kept));
                 if file.write(&content).map_err(FaultError::failed(what("overwrite")))?.as_ref() != Some(&content) {
                     let what = format!("`{}` has not the content that was written", file.path().display());
                     return Err(FaultError::NoWitness { what });

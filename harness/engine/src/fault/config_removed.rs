@@ -6,11 +6,12 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use meshbed_oracle::{Cut, Fate, Observers};
+use meshbed_events::Micros;
+use meshbed_oracle::Fate;
 use meshbed_scenario::{ClusterName, Nodes, record};
 
-use super::{Fault, FaultError, Injected, Injection};
-use crate::{probe::lock, world::Strike};
+use super::{Fault, FaultError, Injected, Injection, cuts};
+use crate::probe::lock;
 
 /// How long an agent may take to let go: an inotify event and one round over its services.
 const VANISH_MAX_US: u64 = 5_000_000;
@@ -45,14 +46,8 @@ impl Fault for ConfigRemoved {
                 let file =
                     control.mesh_config(&node.node, remote.as_str()).map_err(FaultError::failed(what("find")))?;
                 let from = lock(&injection.world).clock.now();
-                let by = meshbed_events::Micros(from.0 + VANISH_MAX_US);
-                let cut = Cut::Knowledge {
-                    observers: Observers::Node(node.cluster.clone(), node.node.clone()),
-                    about: remote.clone(),
-                    fate: Fate::MustVanish { from, by },
-                };
-                let strike = Strike::at(format!("configuration of {remote} on {node}")).cuts(cut).hits(&node.cluster);
-                let id = injection.strike(strike);
+                let by = Micros(from.0 + VANISH_MAX_US);
+                let id = injection.strike(cuts::configuration(&node, &remote, Fate::MustVanish { from, by }));
                 let before = file.remove().map_err(FaultError::failed(what("remove")))?;
                 let Some(before) = before.filter(|_| !file.path().exists()) else {
                     let what = format!("`{}` was not there before, or still is", file.path().display());

@@ -2,9 +2,10 @@
 
 use mesh_types::ClusterName;
 use meshbed_oracle::{Cut, Fate, Observers, Place};
+use meshbed_scenario::NodeRef;
 
 use super::Injection;
-use crate::world::Strike;
+use crate::{probe::lock, world::Strike};
 
 /// Nobody in other clusters learns what happens in `about` any more, because nobody writes it to the cluster's etcd or
 /// nobody can read it there; what they know stays.
@@ -16,6 +17,19 @@ pub(super) fn others_blind(strike: Strike, about: &ClusterName) -> Strike {
 /// Nobody at all learns what happens in `about` any more.
 pub(super) fn all_blind(strike: Strike, about: &ClusterName) -> Strike {
     strike.cuts(Cut::Knowledge { observers: Observers::All, about: about.clone(), fate: Fate::Kept })
+}
+
+/// Other clusters may forget what they know of `about` from now on, for a moment: its keys vanish and come again.
+pub(super) fn others_may_forget(injection: &Injection, strike: Strike, about: &ClusterName) -> Strike {
+    let fate = Fate::MayVanish { from: lock(&injection.world).clock.now() };
+    strike.cuts(Cut::Knowledge { observers: Observers::OtherClusters, about: about.clone(), fate })
+}
+
+/// The agent of one node learns nothing more of `remote`: something happens to its configuration.
+pub(super) fn configuration(node: &NodeRef, remote: &ClusterName, fate: Fate) -> Strike {
+    let observers = Observers::Node(node.cluster.clone(), node.node.clone());
+    let cut = Cut::Knowledge { observers, about: remote.clone(), fate };
+    Strike::at(format!("configuration of {remote} on {node}")).cuts(cut).hits(&node.cluster)
 }
 
 /// The agent of one node learns nothing any more.

@@ -6,11 +6,10 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use meshbed_oracle::{Cut, Fate, Observers};
 use meshbed_scenario::{Clusters, record};
 
-use super::{Fault, FaultError, Injected, Injection, words::Words};
-use crate::{probe::lock, world::Strike};
+use super::{Fault, FaultError, Injected, Injection, cuts, words::Words};
+use crate::world::Strike;
 
 record! {
     /// The etcd of a cluster loses its data and comes back with a new cluster ID.
@@ -35,17 +34,12 @@ impl Fault for EtcdReset {
         async move {
             let mut injected = Vec::new();
             for cluster in &self.clusters {
-                let from = lock(&injection.world).clock.now();
-                let cut = Cut::Knowledge {
-                    observers: Observers::OtherClusters,
-                    about: cluster.clone(),
-                    fate: Fate::MayVanish { from },
-                };
-                let id = injection.strike(Strike::at(format!("etcd of {cluster}")).cuts(cut).hits(cluster));
+                let strike = Strike::at(format!("etcd of {cluster}")).hits(cluster);
+                let id = injection.strike(cuts::others_may_forget(injection, strike, cluster));
                 let failed = FaultError::failed(format!("reset the etcd of {cluster}"));
                 let witness = injection.control.reset_etcd(cluster.as_str()).await.map_err(failed)?;
                 injection.witnessed(id, witness.words());
-                injected.push(Injected { id, healing: async { Ok(String::new()) }.boxed() });
+                injected.push(Injected::for_good(id));
             }
             Ok(injected)
         }

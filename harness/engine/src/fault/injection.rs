@@ -8,9 +8,10 @@ use std::{
     },
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use mesh_types::ClusterName;
-use meshbed_driver::Control;
+use meshbed_apiserver::admin::Client;
+use meshbed_driver::{ClusterState, Control};
 use meshbed_etcd::Etcd;
 use meshbed_events::{Event, FaultId};
 use meshbed_node::PodState;
@@ -30,6 +31,13 @@ pub(crate) type Healing = BoxFuture<'static, Result<String, FaultError>>;
 pub(crate) struct Injected {
     pub(crate) id: FaultId,
     pub(crate) healing: Healing,
+}
+
+impl Injected {
+    /// There is nothing to undo.
+    pub(crate) fn for_good(id: FaultId) -> Self {
+        Self { id, healing: async { Ok(String::new()) }.boxed() }
+    }
 }
 
 /// What faults act on, and what they tell.
@@ -76,10 +84,20 @@ impl Injection {
 
     /// A connection to the etcd of a cluster, with full rights.
     pub(crate) async fn etcd(&self, cluster: &ClusterName) -> Result<Etcd, FaultError> {
-        let state = self.control.state();
-        let found = state.cluster(cluster.as_str());
-        let found = found.ok_or_else(|| FaultError::NoTarget { what: format!("no cluster `{cluster}`") })?;
-        Etcd::connect(found).await.map_err(FaultError::failed(format!("connect to the etcd of {cluster}")))
+        let state = self.cluster_state(cluster)?;
+        Etcd::connect(&state).await.map_err(FaultError::failed(format!("connect to the etcd of {cluster}")))
+    }
+
+    /// A connection to the API server of a cluster, by the socket on which misbehaviour is ordered.
+    pub(crate) async fn api_admin(&self, cluster: &ClusterName) -> Result<Client, FaultError> {
+        let socket = self.cluster_state(cluster)?.api_admin_socket;
+        Client::connect(socket).await.map_err(FaultError::failed(format!("reach the API server of {cluster}")))
+    }
+
+    /// Processes, addresses and files of a cluster.
+    fn cluster_state(&self, cluster: &ClusterName) -> Result<ClusterState, FaultError> {
+        let found = self.control.state().cluster(cluster.as_str()).cloned();
+        found.ok_or_else(|| FaultError::NoTarget { what: format!("no cluster `{cluster}`") })
     }
 
     /// The ready pods of a deployment with their processes, as the kubelets wrote them down; at least one.

@@ -7,11 +7,10 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use meshbed_oracle::{Cut, Fate, Observers};
 use meshbed_scenario::{Clusters, record};
 
-use super::{Fault, FaultError, Injected, Injection};
-use crate::{probe::lock, world::Strike};
+use super::{Fault, FaultError, Injected, Injection, cuts};
+use crate::world::Strike;
 
 /// What the mesh keeps in an etcd.
 const PREFIX: &str = "cilium/";
@@ -39,14 +38,8 @@ impl Fault for LeaseLoss {
         async move {
             let mut injected = Vec::new();
             for cluster in &self.clusters {
-                let from = lock(&injection.world).clock.now();
-                let cut = Cut::Knowledge {
-                    observers: Observers::OtherClusters,
-                    about: cluster.clone(),
-                    fate: Fate::MayVanish { from },
-                };
-                let strike = Strike::at(format!("leases in the etcd of {cluster}")).cuts(cut).hits(cluster);
-                let id = injection.strike(strike);
+                let strike = Strike::at(format!("leases in the etcd of {cluster}")).hits(cluster);
+                let id = injection.strike(cuts::others_may_forget(injection, strike, cluster));
                 let failed = FaultError::failed(format!("revoke the leases of {cluster}"));
                 let revoked = injection.etcd(cluster).await?.revoke_leases(PREFIX).await.map_err(failed)?;
                 injection.witnessed(
@@ -57,7 +50,7 @@ impl Fault for LeaseLoss {
                         revoked.keys.len()
                     ),
                 );
-                injected.push(Injected { id, healing: async { Ok(String::new()) }.boxed() });
+                injected.push(Injected::for_good(id));
             }
             Ok(injected)
         }

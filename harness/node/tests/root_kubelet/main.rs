@@ -14,6 +14,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use meshbed_node::{
+    PodState,
     exec::command_in_pod,
     http::{Afterwards, Get, Response},
 };
@@ -24,7 +25,7 @@ use nix::{
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, net::TcpStream, process::Command};
 
-use testbed::{condition_of, is_ready, on_node, web};
+use testbed::{condition_of, is_ready, on_node, until, web};
 
 async fn get(ip: &str) -> Response {
     let mut stream = TcpStream::connect((ip, 80)).await.expect("it listens");
@@ -85,9 +86,7 @@ fn root_a_pod_comes_answers_and_leaves_nothing() {
         assert_eq!(header("x-meshbed-pod-ip"), ip);
         assert!(page(&ip).await.ends_with("first"));
         config_maps.replace("page", &PostParams::default(), &config_map("second")).await.expect("the API takes it");
-        while !page(&ip).await.ends_with("second") {
-            tokio::task::yield_now().await;
-        }
+        until("the page", async || page(&ip).await, |page| page.ends_with("second")).await;
 
         let state = testbed.state("rebel-base-1");
         assert_eq!((state.ip.to_string(), state.phase.as_str()), (ip, "Running"));
@@ -175,9 +174,8 @@ fn root_dead_pods_take_no_grace_and_stubborn_ones_all_of_it() {
         testbed.pods().delete("forced", &DeleteParams::default()).await.expect("the API takes it");
         let now = DeleteParams::default().grace_period(0);
         testbed.pods().delete("forced", &now).await.expect("the API takes it");
-        while testbed.links().await.iter().any(|link| link.starts_with("lxc")) {
-            tokio::task::yield_now().await;
-        }
+        let no_pods = |links: &Vec<String>| !links.iter().any(|link| link.starts_with("lxc"));
+        until("the node's links", async || testbed.links().await, no_pods).await;
         assert!(begin.elapsed() < Duration::from_secs(1), "it took {:?}", begin.elapsed());
         testbed
     });
@@ -358,10 +356,8 @@ fn root_many_pods_at_once_and_a_new_kubelet() {
         testbed.start_kubelet();
         let patch = Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
         testbed.pods().patch("pod-0", &PatchParams::default(), &patch).await.expect("the API takes it");
-        while !testbed.state("pod-0").labels.contains_key("touched") {
-            tokio::task::yield_now().await;
-        }
-        let state = testbed.state("pod-0");
+        let touched = |state: &PodState| state.labels.contains_key("touched");
+        let state = until("the pod's state", async || testbed.state("pod-0"), touched).await;
         assert_eq!(state.containers[0], before, "the new kubelet takes over what it finds");
         assert!(before.is_alive());
         TcpStream::connect((state.ip, 80)).await.expect("it answers as before");

@@ -27,6 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest time for anything; only a failing test takes it.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// What names of namespaces begin with; the process follows.
+const NETNS_PREFIX: &str = "mb-test";
+/// What names of cgroups and folders begin with; the process follows.
+const CGROUP_PREFIX: &str = "meshbed-node-test-";
 pub(crate) const NODE_IP: Ipv4Addr = Ipv4Addr::new(172, 18, 1, 11);
 
 pub(crate) struct Testbed {
@@ -48,7 +52,8 @@ where
         println!("skipped: `{name}` needs root");
         return;
     }
-    let cgroup = cgroup_root().join(format!("meshbed-node-test-{}-{name}", std::process::id()));
+    sweep();
+    let cgroup = cgroup_root().join(format!("{CGROUP_PREFIX}{}-{name}", std::process::id()));
     let at_end = cgroup.clone();
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
@@ -72,7 +77,8 @@ where
 impl Testbed {
     async fn start(pod_cgroup: PathBuf) -> Self {
         let _logs = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let prefix = format!("{CGROUP_PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary folder");
         let (connection, netlink, _) = rtnetlink::new_connection().expect("a netlink socket");
         tokio::spawn(connection);
         let up = LinkMessageBuilder::<LinkUnspec>::new().index(1).up().build();
@@ -173,6 +179,23 @@ impl Testbed {
     }
 }
 
+/// Looks until what is seen is as wanted, and returns it.
+pub(crate) async fn until<T: std::fmt::Debug>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
+    let begin = std::time::Instant::now();
+    loop {
+        let seen = look().await;
+        if wanted(&seen) {
+            return seen;
+        }
+        assert!(begin.elapsed() < DEADLINE, "{what} after {DEADLINE:?}: {seen:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
 pub(crate) fn is_ready(pod: Option<&Pod>) -> bool {
     condition_of(pod, "Ready").as_deref() == Some("True")
 }
@@ -191,7 +214,31 @@ pub(crate) fn web() -> Value {
 }
 
 fn netns_prefix() -> String {
-    format!("mb-test{}-", std::process::id())
+    format!("{NETNS_PREFIX}{}-", std::process::id())
+}
+
+/// Removes what tests left that were ended from outside: their names tell the process, which lives no more.
+fn sweep() {
+    let owner = |entry: &std::fs::DirEntry, prefix: &str| -> Option<u32> {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix(prefix)?.split_once('-')?.0.parse().ok()
+    };
+    let is_left = |entry: &std::fs::DirEntry, prefix: &str| {
+        owner(entry, prefix).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    };
+    let left = |folder: &Path, prefix: &str| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter(|entry| is_left(entry, prefix)).map(|entry| entry.path()).collect()
+    };
+    for path in left(&cgroup_root(), CGROUP_PREFIX) {
+        remove_cgroup(&path);
+    }
+    for path in left(Path::new("/run/netns"), NETNS_PREFIX) {
+        remove_namespace(&path);
+    }
+    for path in left(&std::env::temp_dir(), CGROUP_PREFIX) {
+        let _removed = std::fs::remove_dir_all(path);
+    }
 }
 
 fn namespaces(prefix: &str) -> Vec<PathBuf> {
@@ -201,9 +248,13 @@ fn namespaces(prefix: &str) -> Vec<PathBuf> {
 
 fn remove_namespaces(prefix: &str) {
     for path in namespaces(prefix) {
-        let _unmounted = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH);
-        let _removed = std::fs::remove_file(path);
+        remove_namespace(&path);
     }
+}
+
+fn remove_namespace(path: &Path) {
+    let _unmounted = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
+    let _removed = std::fs::remove_file(path);
 }
 
 fn remove_cgroup(path: &Path) {

@@ -356,10 +356,10 @@ fn stopwatch_text(stopwatch: &Stopwatch) -> String {
     let node = stopwatch.last_map_node.as_deref().map(|node| format!(" ({node})")).unwrap_or_default();
     let maps =
         stopwatch.last_map_right.map_or("maps not right".to_owned(), |at| format!("maps right at {}{node}", since(at)));
-    let noticed = stopwatch.detected.map(|at| format!("noticed at {}, ", since(at))).unwrap_or_default();
+    let detected = stopwatch.detected.map(|at| format!("detected at {}, ", since(at))).unwrap_or_default();
     let lost = match stopwatch.last_error {
         Some(at) => format!("{} lost until {}", stopwatch.requests_lost, since(at)),
         None => format!("{} lost", stopwatch.requests_lost),
     };
-    format!("{}: {noticed}{dead}, {others}, {lost}, {maps}", stopwatch.target)
+    format!("{}: {detected}{dead}, {others}, {lost}, {maps}", stopwatch.target)
 }

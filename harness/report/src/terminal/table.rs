@@ -142,7 +142,7 @@ fn stopwatch_table(summary: &Summary) -> String {
     let mut builder = Builder::default();
     builder.push_record([
         "stopwatch",
-        "noticed",
+        "detected",
         "last answer\nof the dead",
         "first answer\nafter",
         "last error",
