@@ -55,7 +55,7 @@ cert-file: {certificate}
 #[cfg(test)]
 mod tests {
     use super::{etcd_client, kubeconfig};
-    use crate::{pki::REMOTE, state::RunState, testing};
+    use crate::{state::RunState, testing};
 
     fn state() -> RunState {
         testing::planned(&testing::options("k3f9x2".parse().unwrap()))
@@ -92,6 +92,6 @@ trusted-ca-file: /run/meshbed/k3f9x2/beta/pki/ca.crt
 key-file: /run/meshbed/k3f9x2/beta/pki/remote.key
 cert-file: /run/meshbed/k3f9x2/beta/pki/remote.crt
 ";
-        assert_eq!(etcd_client(&state().clusters[1], REMOTE), expected);
+        assert_eq!(etcd_client(&state().clusters[1], "remote"), expected);
     }
 }

@@ -86,6 +86,15 @@ pub enum UpErrorKind {
         #[source]
         kind: PkiError,
     },
+    /// etcd got no users and roles.
+    #[error("failed to set up the users of the etcd of cluster `{cluster}`")]
+    EtcdSetup {
+        /// Cluster.
+        cluster: String,
+        /// Why.
+        #[source]
+        kind: EtcdSetupError,
+    },
     /// A process did not start or did not become ready.
     #[error("a process of the mesh failed")]
     Process(#[source] ProcessError),
@@ -112,6 +121,26 @@ pub enum PkiError {
     /// A file could not be written.
     #[error("failed to store it")]
     Store(#[source] SystemError),
+}
+
+/// Why an etcd has no users and roles.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdSetupError {
+    /// Namespace or files.
+    #[error("the system refused a part of it")]
+    System(#[source] SystemError),
+    /// etcd or the connection to it.
+    #[error("etcd refused it or could not be reached")]
+    Client(#[source] etcd_client::Error),
+    /// No answer.
+    #[error("it was not done within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl From<SystemError> for EtcdSetupError {
+    fn from(error: SystemError) -> Self {
+        Self::System(error)
+    }
 }
 
 /// A process of the mesh did not do what it should.

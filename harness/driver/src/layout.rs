@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meshbed_scenario::{Cluster, Node, Topology};
+use meshbed_scenario::{Ca, Cluster, Node, Topology};
 
 use crate::{
-    RunId, UpOptions,
+    RunId, UpOptions, etcd_users,
     state::{ClusterState, NodeState, ProcessIdentity, RunState},
 };
 
@@ -91,7 +91,7 @@ pub(crate) fn plan(
     let run = &options.run;
     let run_dir = run_dir(run);
     let cgroup = cgroup_root.join(CGROUP_NAME).join(run.as_str());
-    let plan_cluster = |cluster| plan_cluster(options, cluster, &run_dir, &cgroup);
+    let plan_cluster = |cluster| plan_cluster(topology, options, cluster, &run_dir, &cgroup);
     let clusters = topology.clusters().iter().map(plan_cluster).collect();
     RunState {
         run: run.clone(),
@@ -111,7 +111,13 @@ pub(crate) fn plan(
     }
 }
 
-fn plan_cluster(options: &UpOptions, cluster: &Cluster, run_dir: &Path, run_cgroup: &Path) -> ClusterState {
+fn plan_cluster(
+    topology: &Topology,
+    options: &UpOptions,
+    cluster: &Cluster,
+    run_dir: &Path,
+    run_cgroup: &Path,
+) -> ClusterState {
     let run = &options.run;
     let name = cluster.name().as_str();
     let dir = run_dir.join(name);
@@ -137,6 +143,12 @@ fn plan_cluster(options: &UpOptions, cluster: &Cluster, run_dir: &Path, run_cgro
         api_data_dir: dir.join("apiserver"),
         api_admin_socket: dir.join("apiserver.sock"),
         pki: dir.join("pki"),
+        authority: match topology.tls().ca {
+            Ca::Mesh => format!("meshbed {}", topology.name()),
+            Ca::Cluster => format!("meshbed {name} {}", cluster.id()),
+        },
+        remote_users: etcd_users::remote_users(topology, cluster),
+        remote_certificates: etcd_users::remote_certificates(topology, cluster),
         exporter_state_dir: dir.join("exporter"),
         nodes: cluster.nodes().iter().map(|node| plan_node(run, name, node, &dir, &cgroup, pins)).collect(),
     }

@@ -17,6 +17,8 @@ mod config;
 mod control;
 mod down;
 mod error;
+mod etcd_setup;
+mod etcd_users;
 mod gate;
 mod ground;
 mod http;
@@ -38,6 +40,7 @@ mod process_table;
 mod programs;
 mod ready;
 mod run_id;
+mod serial;
 mod site;
 mod state;
 mod teardown;
@@ -49,11 +52,12 @@ mod wal;
 pub use command::{command_in_netns, command_in_node};
 pub use control::{
     Authority, CertificateName, ClusterBooted, ClusterCrashed, Control, ControlError, ControlErrorKind, END_DEADLINE,
-    Emptied, Ended, EtcdReset, Frozen, LinkSeen, MeshConfig, NodeBooted, NodeCrashed, Reissued, Resumed, Started,
-    Suspended, Thawed, Validity,
+    Emptied, Ended, EtcdReset, Frozen, LinkSeen, MeshConfig, NodeBooted, NodeCrashed, Reissued, Resumed, Rotated,
+    Started, Suspended, Thawed, Validity,
 };
 pub use down::down;
-pub use error::{DownError, DownErrorKind, PkiError, ProcessError, SystemError, UpError, UpErrorKind};
+pub use error::{DownError, DownErrorKind, EtcdSetupError, PkiError, ProcessError, SystemError, UpError, UpErrorKind};
+pub use etcd_users::{EtcdRole, KeyRange};
 pub use inventory::{Orphan, find_run, leftovers, orphans, runs};
 pub use launch::{Launch, Listen, ReadyCheck};
 pub use layout::{pod_netns_prefix, run_dir, run_json, topology_yaml};
@@ -63,5 +67,6 @@ pub use namespace::in_netns;
 pub use options::{OnFailure, Programs, UpOptions};
 pub use preflight::{Missing, agent_preflight, preflight};
 pub use run_id::{RunId, RunIdError};
+pub use serial::Serial;
 pub use state::{ClusterState, CutLink, NodeState, ProcessIdentity, ProcessRole, ProcessState, RunState};
 pub use up::{up, up_network_and_etcd};

@@ -1,4 +1,5 @@
-//! Keys and certificates of a cluster: one authority that signs for etcd and for the Kubernetes API.
+//! Keys and certificates of a cluster. An authority, its own or one for the whole mesh, signs for etcd and for the
+//! Kubernetes API.
 
 use std::{
     fs::{self, OpenOptions},
@@ -17,6 +18,7 @@ use rcgen::{
 use crate::{
     control::{Authority, Validity},
     error::{Act, PkiError, SystemError},
+    etcd_users,
     state::ClusterState,
 };
 
@@ -26,12 +28,14 @@ pub(crate) const CA: &str = "ca";
 pub(crate) const ETCD_SERVER: &str = "etcd-server";
 /// Name of the API server's own certificate.
 pub(crate) const API_SERVER: &str = "apiserver";
+/// Name of the certificate with which the harness does whatever it wants in etcd.
+pub(crate) const ETCD_ROOT: &str = "etcd-client-root";
 /// Name of the certificate with which the exporter writes to etcd.
 pub(crate) const ETCD_ADMIN: &str = "etcd-client-admin";
 /// Name of the certificate for readers within the cluster.
 pub(crate) const ETCD_LOCAL: &str = "etcd-client-local";
-/// Name of the certificate that agents of other clusters use; its common name is Cilium's user for them.
-pub(crate) const REMOTE: &str = "remote";
+/// Name of an authority that nobody in the mesh has heard of.
+const FOREIGN: &str = "meshbed foreign authority";
 /// Name of the file with the bearer token of the Kubernetes API.
 const TOKEN: &str = "token";
 /// How long ago an expired certificate ran out, and how far away the beginning of one is that is not valid yet. Enough
@@ -58,15 +62,16 @@ pub(crate) fn token_file(pki: &Path) -> PathBuf {
 /// A certificate that the authority signs.
 struct Leaf {
     /// Name of its files.
-    name: &'static str,
-    common_name: &'static str,
+    name: String,
+    /// Of a client of etcd: the user.
+    common_name: String,
     names: Vec<SanType>,
     usages: Vec<ExtendedKeyUsagePurpose>,
 }
 
 impl Leaf {
     fn params(&self) -> CertificateParams {
-        let mut params = params(self.common_name);
+        let mut params = params(&self.common_name);
         params.subject_alt_names = self.names.clone();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = self.usages.clone();
@@ -76,31 +81,45 @@ impl Leaf {
 }
 
 /// Everything that the authority of `cluster` signs.
-fn leaves(cluster: &ClusterState) -> [Leaf; 5] {
+fn leaves(cluster: &ClusterState) -> Vec<Leaf> {
     let (server, client) = (ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth);
-    let leaf = |name, common_name, names, usages| Leaf { name, common_name, names, usages };
+    let leaf = |name: &str, common_name: &str, names: &[SanType], usages: &[ExtendedKeyUsagePurpose]| Leaf {
+        name: name.to_owned(),
+        common_name: common_name.to_owned(),
+        names: names.to_vec(),
+        usages: usages.to_vec(),
+    };
+    let of_client = |name: &str, user: &str| leaf(name, user, &[], std::slice::from_ref(&client));
     let names = server_names(cluster);
-    [
-        // etcd's JSON gateway connects to etcd itself with the server's certificate.
-        leaf(ETCD_SERVER, "etcd", names.clone(), vec![server.clone(), client.clone()]),
-        leaf(API_SERVER, "kube-apiserver", names, vec![server]),
-        leaf(ETCD_ADMIN, "root", Vec::new(), vec![client.clone()]),
-        leaf(ETCD_LOCAL, "local", Vec::new(), vec![client.clone()]),
-        leaf(REMOTE, "remote", Vec::new(), vec![client]),
-    ]
+    let mut leaves = vec![
+        // etcd's JSON gateway connects to etcd itself with the server's certificate, which is nobody's user.
+        leaf(ETCD_SERVER, "etcd", &names, &[server.clone(), client.clone()]),
+        leaf(API_SERVER, "kube-apiserver", &names, &[server]),
+        of_client(ETCD_ROOT, etcd_users::ROOT),
+        of_client(ETCD_ADMIN, &etcd_users::admin(&cluster.name)),
+        of_client(ETCD_LOCAL, &etcd_users::local(&cluster.name)),
+    ];
+    leaves.extend(cluster.remote_certificates.iter().map(|user| of_client(user, user)));
+    leaves
 }
 
-/// Makes everything and stores it in the cluster's `pki` directory, which exists. Returns the token.
-pub(crate) fn make(cluster: &ClusterState) -> Result<String, PkiError> {
-    let ca_key = KeyPair::generate().map_err(PkiError::Generate)?;
-    let ca_params = authority(cluster);
-    let ca = ca_params.self_signed(&ca_key).map_err(PkiError::Generate)?;
-    store(&cluster.pki, CA, &ca.pem(), &ca_key.serialize_pem())?;
-    let issuer = Issuer::from_params(&ca_params, ca_key);
+/// Another authority.
+pub(crate) fn make_authority(name: &str) -> Result<Issued, PkiError> {
+    let key = KeyPair::generate().map_err(PkiError::Generate)?;
+    let certificate = authority(name).self_signed(&key).map_err(PkiError::Generate)?;
+    Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Makes everything that `ca`, the cluster's authority, signs and stores it in the cluster's `pki` directory, which exists.
+/// Returns the token.
+pub(crate) fn make(cluster: &ClusterState, ca: &Issued) -> Result<String, PkiError> {
+    store(&cluster.pki, CA, &ca.certificate, &ca.key)?;
+    let ca_params = authority(&cluster.authority);
+    let issuer = Issuer::from_params(&ca_params, KeyPair::from_pem(&ca.key).map_err(PkiError::Generate)?);
     for leaf in leaves(cluster) {
         let key = KeyPair::generate().map_err(PkiError::Generate)?;
         let certificate = leaf.params().signed_by(&key, &issuer).map_err(PkiError::Generate)?;
-        store(&cluster.pki, leaf.name, &certificate.pem(), &key.serialize_pem())?;
+        store(&cluster.pki, &leaf.name, &certificate.pem(), &key.serialize_pem())?;
     }
     make_token(&cluster.pki).map_err(PkiError::Store)
 }
@@ -127,8 +146,8 @@ pub(crate) fn reissue(
         KeyPair::from_pem(&pem).map_err(PkiError::Generate)
     };
     let (mut ca_params, ca_key) = match signer {
-        Authority::Own => (authority(cluster), own_key()?),
-        Authority::Foreign => (foreign_authority(), KeyPair::generate().map_err(PkiError::Generate)?),
+        Authority::Own => (authority(&cluster.authority), own_key()?),
+        Authority::Foreign => (authority(FOREIGN), KeyPair::generate().map_err(PkiError::Generate)?),
     };
     let Some(leaf) = leaves(cluster).into_iter().find(|leaf| leaf.name == name) else {
         limit(&mut ca_params, validity);
@@ -163,16 +182,9 @@ fn params(common_name: &str) -> CertificateParams {
     params
 }
 
-fn authority(cluster: &ClusterState) -> CertificateParams {
-    let mut params = params(&format!("meshbed {} {}", cluster.name, cluster.id));
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-/// An authority that nobody in the mesh has heard of.
-fn foreign_authority() -> CertificateParams {
-    let mut params = params("meshbed foreign authority");
+/// Every authority of one name and key is the same one.
+fn authority(name: &str) -> CertificateParams {
+    let mut params = params(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -228,7 +240,7 @@ fn write_secret(path: &Path, content: &str) -> Result<(), SystemError> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{CA, ETCD_SERVER, REMOTE, certificate_file, key_file, make, token_file};
+    use super::{CA, ETCD_ROOT, ETCD_SERVER, certificate_file, key_file, make, make_authority, token_file};
     use crate::testing;
 
     #[test]
@@ -238,11 +250,12 @@ mod tests {
         let mut cluster = state.clusters[0].clone();
         cluster.pki = directory.path().to_owned();
 
-        let token = make(&cluster).unwrap();
+        let ca = make_authority(&cluster.authority).unwrap();
+        let token = make(&cluster, &ca).unwrap();
 
         assert_eq!(token.len(), 32);
         assert_eq!(fs::read_to_string(token_file(&cluster.pki)).unwrap(), token);
-        for name in [CA, ETCD_SERVER, REMOTE] {
+        for name in [CA, ETCD_SERVER, ETCD_ROOT, "remote"] {
             let certificate = fs::read_to_string(certificate_file(&cluster.pki, name)).unwrap();
             assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"), "{certificate}");
             let key = key_file(&cluster.pki, name);

@@ -22,7 +22,7 @@ use crate::{
     layout::{self, CGROUP_NAME, RUNS_ROOT, WAN_NAME, private_cgroup_mount, run_json, topology_yaml},
     mount_table::MountTable,
     options::UpOptions,
-    pki::{ETCD_ADMIN, REMOTE},
+    pki::ETCD_ADMIN,
     programs::notify_dir,
     state::{ClusterState, NodeState, ProcessIdentity, RunState},
 };
@@ -130,7 +130,10 @@ fn make_node(state: &RunState, cluster: &ClusterState, node: &NodeState) -> Resu
     make_node_cgroups(node)?;
     mount_at(&node.bpf_root, "bpf", "mode=0700")?;
     for remote in state.clusters.iter().filter(|remote| remote.name != cluster.name) {
-        write(&node.clustermesh_dir.join(remote.name.as_str()), &config::etcd_client(remote, REMOTE))?;
+        write(
+            &node.clustermesh_dir.join(remote.name.as_str()),
+            &config::etcd_client(remote, remote.remote_certificate(&cluster.name)),
+        )?;
     }
     Ok(())
 }

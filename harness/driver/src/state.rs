@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Launch, RunId,
     error::{Act, SystemError},
-    process_table,
+    etcd_users, process_table,
 };
 
 /// Everything that `status`, `exec`, `down` and `kubeconfig` need to know about a run. Written before anything else
@@ -147,6 +147,12 @@ pub struct ClusterState {
     pub api_admin_socket: PathBuf,
     /// Directory of keys, certificates and the API token.
     pub pki: PathBuf,
+    /// Name of the authority that signs its certificates; other clusters may have the same one.
+    pub authority: String,
+    /// Users of its etcd with the role `remote`.
+    pub remote_users: Vec<String>,
+    /// Those that agents of other clusters come as: common names, and names of the files, of their certificates.
+    pub remote_certificates: Vec<String>,
     /// The exporter's own folder.
     pub exporter_state_dir: PathBuf,
     /// Its nodes in the order of the topology.
@@ -157,6 +163,13 @@ impl ClusterState {
     /// The node called `name`.
     pub fn node(&self, name: &str) -> Option<&NodeState> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The certificate with which agents of the cluster `reader` read its etcd: one of their own, or everybody's.
+    pub(crate) fn remote_certificate(&self, reader: &ClusterName) -> &str {
+        let own = etcd_users::remote(reader);
+        let found = self.remote_certificates.iter().find(|name| **name == own);
+        found.or(self.remote_certificates.first()).map_or("", String::as_str)
     }
 }
 

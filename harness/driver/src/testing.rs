@@ -11,10 +11,15 @@ pub(crate) fn options(run: RunId) -> UpOptions {
     UpOptions::new(run, Programs::next_to(Path::new("/opt/meshbed")))
 }
 
-/// The run `k3f9x2` of [`two_clusters`], as planned.
+/// A run of [`two_clusters`], as planned.
 pub(crate) fn planned(options: &UpOptions) -> RunState {
+    planned_for(&two_clusters(), options)
+}
+
+/// A run of `topology`, as planned.
+pub(crate) fn planned_for(topology: &Topology, options: &UpOptions) -> RunState {
     let harness = ProcessIdentity { pid: 1, start_ticks: 1 };
-    layout::plan(&two_clusters(), options, harness, 0, Path::new("/cg"))
+    layout::plan(topology, options, harness, 0, Path::new("/cg"))
 }
 
 /// The topology that the documentation uses.

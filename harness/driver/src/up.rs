@@ -1,6 +1,7 @@
 //! Bringing a mesh up: what can happen at the same time does.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     net::TcpListener,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,12 +17,13 @@ use tokio::{
 use crate::{
     ExitedProcess, Mesh, OnFailure, UpOptions,
     error::{Act, PkiError, SystemError, UpError, UpErrorKind},
+    etcd_setup,
     gate::Gate,
     layout::run_json,
     links::{Index, VethEnd, add_veth, everywhere},
     namespace::{Forwarding, Namespace},
     network::{self, UPLINK, wan_link},
-    pki,
+    pki::{self, Issued},
     process::{ExitSender, Process},
     programs::{ProgramSpec, Programming},
     site::{self, Site},
@@ -97,6 +99,7 @@ async fn raise(
         exits: &exits,
         wan: OnceCell::new(),
         certificates: OnceCell::new(),
+        etcds: watch::Sender::new(0),
         namespaces: Semaphore::new(NAMESPACES_AT_ONCE),
         processes: Mutex::default(),
         progress: Mutex::new(progress),
@@ -131,6 +134,8 @@ struct Builder<'up> {
     wan: OnceCell<Namespace>,
     /// Certificates of all clusters: agents use those of the others.
     certificates: OnceCell<()>,
+    /// How many etcds check who asks. Agents wait for all of them, because they read those of other clusters.
+    etcds: watch::Sender<usize>,
     namespaces: Semaphore,
     processes: Mutex<Vec<Process>>,
     progress: Mutex<&'up mut (dyn FnMut(&str) + Send)>,
@@ -188,14 +193,25 @@ impl<'up> Builder<'up> {
     /// Certificates, tokens and kubeconfigs of all clusters.
     async fn certificates(&self) -> Result<(), UpErrorKind> {
         let make_all = || async {
-            try_join_all(self.run.clusters.iter().map(|cluster| self.certificates_of(cluster))).await?;
+            // Clusters may have the same one. A key of an elliptic curve takes some microseconds: no thread for that.
+            let mut authorities = BTreeMap::new();
+            for cluster in &self.run.clusters {
+                if let Entry::Vacant(entry) = authorities.entry(&cluster.authority) {
+                    let made = pki::make_authority(&cluster.authority);
+                    let failed = |kind| UpErrorKind::Pki { cluster: cluster.name.to_string(), kind };
+                    entry.insert(Arc::new(made.map_err(failed)?));
+                }
+            }
+            let of = |cluster: &ClusterState| Arc::clone(&authorities[&cluster.authority]);
+            let clusters = self.run.clusters.iter().map(|cluster| self.certificates_of(cluster, of(cluster)));
+            try_join_all(clusters).await?;
             self.say("certificates are there");
             Ok(())
         };
         self.certificates.get_or_try_init(make_all).await.copied()
     }
 
-    async fn certificates_of(&self, cluster: &ClusterState) -> Result<(), UpErrorKind> {
+    async fn certificates_of(&self, cluster: &ClusterState, authority: Arc<Issued>) -> Result<(), UpErrorKind> {
         let (cluster, gate) = (cluster.clone(), Arc::clone(self.gate));
         let failed = {
             let cluster = cluster.name.to_string();
@@ -203,7 +219,7 @@ impl<'up> Builder<'up> {
         };
         let work = move || {
             let _pass = gate.pass().map_err(PkiError::Store)?;
-            let token = pki::make(&cluster)?;
+            let token = pki::make(&cluster, &authority)?;
             site::write_kubeconfigs(&cluster, &token).map_err(PkiError::Store)
         };
         match spawn_blocking(work).await {
@@ -223,9 +239,15 @@ impl<'up> Builder<'up> {
             self.run(programming.etcd(part.state)).await?;
             let data = part.state.etcd_data_dir.clone();
             match spawn_blocking(move || wal::release_reserved(&data)).await {
-                Ok(released) => Ok(released?),
+                Ok(released) => released?,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
+            let name = &part.state.name;
+            let failed = |kind| UpErrorKind::EtcdSetup { cluster: name.to_string(), kind };
+            etcd_setup::set_up(part.state, self.gate).await.map_err(failed)?;
+            self.etcds.send_modify(|etcds| *etcds += 1);
+            self.say(&format!("{name}: etcd knows its users"));
+            Ok(())
         };
         if self.extent == Extent::NetworkAndEtcd {
             return etcd.await;
@@ -313,7 +335,13 @@ impl<'up> Builder<'up> {
             return std::future::pending().await;
         }
         let programming = Programming { run: self.run, options: self.options };
-        try_join!(self.run(programming.kubelet(part.state, node)), self.run(programming.agent(part.state, node)),)?;
+        let agent = async {
+            let mut etcds = self.etcds.subscribe();
+            // The sender is here, so there is no error.
+            drop(etcds.wait_for(|etcds| *etcds == self.run.clusters.len()).await);
+            self.run(programming.agent(part.state, node)).await
+        };
+        try_join!(self.run(programming.kubelet(part.state, node)), agent)?;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use meshbed_driver::{
     Validity, command_in_netns, command_in_node, down, find_run, up,
 };
 use meshbed_scenario::AgentSpec;
-use support::{assert_gone, etcd_options, is_root, options, round_trip, script, talk, topology, try_talk};
+use support::{assert_gone, etcd_options, is_root, options, round_trip, script, talk, topology, try_reading, try_talk};
 use tokio::time::timeout;
 
 /// How long nothing must happen for a test to believe that nothing happens.
@@ -317,7 +317,7 @@ async fn root_certificates_run_out_and_come_back() {
         files.sort();
         files
     };
-    let connect = || round_trip(&cluster.netns, &cluster.etcd_endpoint, etcd_options(cluster, "remote"));
+    let connect = || try_reading(&cluster.netns, &cluster.etcd_endpoint, etcd_options(cluster, "remote"));
     let before = files();
     connect().unwrap();
     let cases = [

@@ -10,7 +10,9 @@ use meshbed_driver::{
     Mesh, NodeState, ProcessRole, RunState, command_in_netns, command_in_node, down, find_run, in_netns, leftovers,
     orphans, preflight, runs, up_network_and_etcd,
 };
-use support::{CONNECT_DEADLINE, assert_gone, etcd_options, is_root, options, progress, round_trip, talk, topology};
+use support::{
+    CONNECT_DEADLINE, assert_gone, etcd_options, is_root, options, progress, round_trip, talk, topology, try_reading,
+};
 
 const ABSENT: &str = "/nonexistent/meshbed";
 async fn mesh() -> Mesh {
@@ -127,8 +129,13 @@ async fn root_etcd_answers_those_with_a_certificate() {
     let state = mesh.state();
     let (alpha, beta) = (&state.clusters[0], &state.clusters[1]);
     let from = &node(state, "alpha", "alpha-1").netns;
-    for name in ["remote", "etcd-client-local", "etcd-client-admin"] {
+    for name in ["etcd-client-root", "etcd-client-admin"] {
         assert_eq!(round_trip(from, &beta.etcd_endpoint, etcd_options(beta, name)), Ok("value".to_owned()), "{name}");
+    }
+    for name in ["remote", "etcd-client-local"] {
+        let refused = round_trip(from, &beta.etcd_endpoint, etcd_options(beta, name)).unwrap_err();
+        assert!(refused.contains("permission denied"), "{name}: {refused}");
+        try_reading(from, &beta.etcd_endpoint, etcd_options(beta, name)).unwrap();
     }
     let foreign = etcd_options(alpha, "remote").with_tls(
         TlsOptions::new().ca_certificate(Certificate::from_pem(fs::read(beta.pki.join("ca.crt")).unwrap())).identity(
@@ -138,7 +145,8 @@ async fn root_etcd_answers_those_with_a_certificate() {
             ),
         ),
     );
-    round_trip(from, &beta.etcd_endpoint, foreign).unwrap_err();
+    let refused = try_reading(from, &beta.etcd_endpoint, foreign).unwrap_err();
+    assert!(!refused.contains("permission denied"), "it does not even get so far: {refused}");
     let config = fs::read_to_string(node(state, "alpha", "alpha-1").clustermesh_dir.join("beta")).unwrap();
     assert!(config.starts_with("endpoints:\n- https://172.18.2.2:2379\n"), "{config}");
     assert!(!node(state, "alpha", "alpha-1").clustermesh_dir.join("alpha").exists());

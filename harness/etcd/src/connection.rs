@@ -13,7 +13,7 @@ use tokio::{
 use crate::{Compacted, Entry, EtcdError, EtcdErrorKind, Listing};
 
 /// Name of the client certificate with full rights in a cluster's `pki` folder.
-const CERTIFICATE: &str = "etcd-client-admin";
+const CERTIFICATE: &str = "etcd-client-root";
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one request may take, connecting again included.

@@ -17,6 +17,20 @@ pub struct EtcdError {
     pub kind: EtcdErrorKind,
 }
 
+impl EtcdError {
+    /// Whether etcd knows who asked, and refused it because of that.
+    pub fn is_permission_denied(&self) -> bool {
+        /// `PERMISSION_DENIED` of gRPC.
+        const PERMISSION_DENIED: i32 = 7;
+        match &self.kind {
+            EtcdErrorKind::Client(etcd_client::Error::GRpcStatus(status)) => {
+                i32::from(status.code()) == PERMISSION_DENIED
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Why something could not be done with an etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdErrorKind {

@@ -1,13 +1,13 @@
-//! The harness's hand on the keys of a mesh's etcds: reading them for the oracle, tampering with them, compaction and the
-//! loss of leases. It speaks etcd's own protocol and knows nothing of what keys mean.
+//! The harness's hand on the keys of a mesh's etcds: reading them for the oracle, tampering with them, compaction, the loss
+//! of leases and of rights. It speaks etcd's own protocol and knows nothing of what keys mean.
 //!
-//! A crate of its own because of its client: building that takes longer than building the driver. What concerns etcd as
-//! a process (kill, stop, new cluster ID) is the driver's `Control`.
+//! What concerns etcd as a process (kill, stop, new cluster ID) and who its users are is the driver's part.
 
 mod connection;
 mod entry;
 mod error;
 mod lease;
+mod role;
 mod watch;
 
 pub use connection::Etcd;

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use meshbed_driver::{Mesh, Programs, RunId, UpOptions, up_network_and_etcd};
+use meshbed_driver::{EtcdRole, KeyRange, Mesh, Programs, RunId, UpOptions, up_network_and_etcd};
 use meshbed_etcd::{Etcd, EtcdErrorKind};
 use meshbed_scenario::Topology;
 use tokio::time::timeout;
@@ -109,5 +109,34 @@ async fn root_the_connection_comes_back_with_etcd() {
         }
     };
     assert_eq!(timeout(SOON, again).await.unwrap().unwrap().value, b"one");
+    mesh.down().await.unwrap();
+}
+
+#[tokio::test]
+async fn root_a_role_loses_a_right_and_gets_it_back() {
+    let Some((mesh, etcd)) = mesh().await else { return };
+    etcd.put("cilium/state/a", b"one", None).await.unwrap();
+    let remote = Etcd::connect_as(&mesh.state().clusters[0], "remote").await.unwrap();
+    assert_eq!(remote.list("cilium/state/").await.unwrap().entries.len(), 1);
+    let state = KeyRange::prefix("cilium/state/");
+    for _ in 0..2 {
+        etcd.revoke_reading(EtcdRole::Remote, &state).await.unwrap();
+        let refused = remote.list("cilium/state/").await.unwrap_err();
+        assert!(refused.is_permission_denied(), "{refused:?}");
+        remote.list("cilium/.heartbeat").await.expect("it has all other rights");
+        etcd.grant_reading(EtcdRole::Remote, &state).await.unwrap();
+        assert_eq!(remote.list("cilium/state/").await.unwrap().entries.len(), 1);
+    }
+    let key = KeyRange::Key("cilium/cluster-config/alpha".to_owned());
+    remote.get("cilium/cluster-config/alpha").await.unwrap();
+    etcd.revoke_reading(EtcdRole::Remote, &key).await.unwrap();
+    assert!(remote.get("cilium/cluster-config/alpha").await.unwrap_err().is_permission_denied());
+    etcd.grant_reading(EtcdRole::Remote, &key).await.unwrap();
+    remote.get("cilium/cluster-config/alpha").await.unwrap();
+    etcd.revoke_reading(EtcdRole::Remote, &KeyRange::prefix("cilium/")).await.expect_err("it has no such right");
+
+    mesh.control().kill("etcd-alpha").await.unwrap();
+    let gone = remote.list("cilium/state/").await.unwrap_err();
+    assert!(!gone.is_permission_denied(), "nobody is there to refuse anything: {gone:?}");
     mesh.down().await.unwrap();
 }

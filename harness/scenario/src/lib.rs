@@ -36,6 +36,7 @@ mod step;
 mod suggest;
 mod template;
 mod term;
+mod tls;
 mod topology;
 mod walk;
 #[doc(hidden)]
@@ -65,6 +66,7 @@ pub use term::{
     ClusterSet, Clusters, Count, DeploymentKey, ErrorKinds, LinkChange, ManifestFile, ManifestFiles, Name, NodeRef,
     Nodes, Number, PodRef, Ratio, StringMap, Strings, Term,
 };
+pub use tls::{AuthMode, Ca, Tls};
 pub use topology::{
     CLUSTERS_MAX, CONTROL_PLANE_HOST, Cluster, FIRST_NODE_HOST, NODE_POD_PREFIX, NODES_MAX, Node, ROUTER_HOST, Topology,
 };

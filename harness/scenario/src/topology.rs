@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path};
 use ipnet::Ipv4Net;
 use mesh_types::{ClusterId, ClusterName};
 
-use crate::{Diagnostics, Link};
+use crate::{Diagnostics, Link, Tls};
 
 /// A mesh of clusters. Valid by construction: names and IDs are unique and no two CIDRs overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub struct Topology {
     pub(crate) name: String,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) links: Vec<Link>,
+    pub(crate) tls: Tls,
     pub(crate) text: String,
 }
 
@@ -51,6 +52,11 @@ impl Topology {
     /// others are clear.
     pub fn links(&self) -> &[Link] {
         &self.links
+    }
+
+    /// Certificates and users of its etcds.
+    pub fn tls(&self) -> Tls {
+        self.tls
     }
 }
 

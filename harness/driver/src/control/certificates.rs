@@ -1,4 +1,5 @@
-//! Certificates that have run out, are not valid yet, or come from somebody else; and the old ones again.
+//! Certificates that have run out, are not valid yet, or come from somebody else; the old ones again; and new ones as good
+//! as the old.
 
 use std::{
     fs, io,
@@ -12,6 +13,8 @@ use super::{Control, ControlError, ControlErrorKind, blocking, error::While};
 use crate::{
     error::{Act, SystemError},
     pki,
+    serial::{self, Serial},
+    state::ClusterState,
 };
 
 /// Folder in a cluster's `pki` with the files that were replaced.
@@ -27,24 +30,38 @@ pub enum CertificateName {
     EtcdServer,
     /// The API server's own, read when it starts.
     ApiServer,
+    /// With which the harness does whatever it wants in etcd.
+    EtcdRoot,
     /// With which the exporter writes to etcd.
     EtcdAdmin,
     /// Of readers within the cluster.
     EtcdLocal,
-    /// With which agents of other clusters read this cluster's etcd.
+    /// With which agents of other clusters read this cluster's etcd: one for all of them, or one for each cluster.
     Remote,
 }
 
 impl CertificateName {
-    /// Name of its files.
-    pub fn file_name(self) -> &'static str {
+    /// Those that clients of etcd show.
+    pub const CLIENTS: [Self; 4] = [Self::EtcdRoot, Self::EtcdAdmin, Self::EtcdLocal, Self::Remote];
+
+    /// What it is called; of all but [`Self::Remote`], also its files.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Ca => pki::CA,
             Self::EtcdServer => pki::ETCD_SERVER,
             Self::ApiServer => pki::API_SERVER,
+            Self::EtcdRoot => pki::ETCD_ROOT,
             Self::EtcdAdmin => pki::ETCD_ADMIN,
             Self::EtcdLocal => pki::ETCD_LOCAL,
-            Self::Remote => pki::REMOTE,
+            Self::Remote => "remote",
+        }
+    }
+
+    /// Names of its files in the `pki` folder of `cluster`, without the ending.
+    pub fn file_names(self, cluster: &ClusterState) -> Vec<String> {
+        match self {
+            Self::Remote => cluster.remote_certificates.clone(),
+            _ => vec![self.as_str().to_owned()],
         }
     }
 }
@@ -76,8 +93,21 @@ pub enum Authority {
 pub struct Reissued {
     /// Which one.
     pub name: CertificateName,
-    /// Certificate and key, with what they have in them now.
-    pub files: [PathBuf; 2],
+    /// Certificates and keys, one after the other, with what they have in them now.
+    pub files: Vec<PathBuf>,
+}
+
+/// A certificate was replaced by one that is as good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rotated {
+    /// Name of its files, without the ending.
+    pub file_name: String,
+    /// The certificate; its key is beside it.
+    pub file: PathBuf,
+    /// Serial number of the old one.
+    pub before: Serial,
+    /// Serial number of the new one, as it is in the file.
+    pub after: Serial,
 }
 
 impl Control {
@@ -90,18 +120,47 @@ impl Control {
         validity: Validity,
         authority: Authority,
     ) -> Result<Reissued, ControlError> {
-        let act = || format!("reissue certificate `{}` of cluster `{cluster}`", name.file_name());
+        let act = || format!("reissue certificate `{}` of cluster `{cluster}`", name.as_str());
         let state = self.find_cluster(cluster).during(act)?;
         let work = move || {
-            save(&state.pki, name.file_name())?;
-            let new = pki::reissue(&state, &saved(&state.pki), name.file_name(), validity, authority)?;
-            let files = files(&state.pki, name.file_name());
-            for (path, content) in files.iter().zip([new.certificate, new.key]) {
-                replace(path, content.as_bytes())?;
+            let mut replaced = Vec::new();
+            for file_name in name.file_names(&state) {
+                save(&state.pki, &file_name)?;
+                let new = pki::reissue(&state, &saved(&state.pki), &file_name, validity, authority)?;
+                let files = files(&state.pki, &file_name);
+                replace(&files, [&new.certificate, &new.key])?;
+                replaced.extend(files);
             }
-            Ok::<_, ControlErrorKind>(Reissued { name, files })
+            Ok::<_, ControlErrorKind>(Reissued { name, files: replaced })
         };
         blocking(work).await.during(act)
+    }
+
+    /// Replaces a certificate of `cluster` and its key by others that are as good, as everybody has to now and then. Nothing is
+    /// restarted, and there is no way back: the old ones are as good as forgotten.
+    pub async fn rotate(&self, cluster: &str, name: CertificateName) -> Result<Vec<Rotated>, ControlError> {
+        let act = || format!("rotate certificate `{}` of cluster `{cluster}`", name.as_str());
+        let state = self.find_cluster(cluster).during(act)?;
+        let work = move || {
+            let mut rotated = Vec::new();
+            for file_name in name.file_names(&state) {
+                let new = pki::reissue(&state, &saved(&state.pki), &file_name, Validity::Usual, Authority::Own)?;
+                let files = files(&state.pki, &file_name);
+                let before = serial::of_file(&files[0])?;
+                replace(&files, [&new.certificate, &new.key])?;
+                let [file, _] = files;
+                rotated.push(Rotated { before, after: serial::of_file(&file)?, file, file_name });
+            }
+            Ok::<_, ControlErrorKind>(rotated)
+        };
+        blocking(work).await.during(act)
+    }
+
+    /// Serial number of the certificate that the etcd of `cluster` shows to a client that connects now and trusts it.
+    pub async fn presented_serial(&self, cluster: &str) -> Result<Serial, ControlError> {
+        let act = || format!("look at the certificate that the etcd of cluster `{cluster}` shows");
+        let state = self.find_cluster(cluster).during(act)?;
+        blocking(move || Ok::<_, ControlErrorKind>(serial::presented(&state)?)).await.during(act)
     }
 
     /// Puts back, byte for byte, all certificates and keys of `cluster` that were replaced. Returns the files.
@@ -152,11 +211,14 @@ fn restore(folder: &Path) -> Result<Vec<PathBuf>, SystemError> {
     Ok(restored)
 }
 
-/// Replaces a file in one step, with the permissions that it has.
-fn replace(path: &Path, content: &[u8]) -> Result<(), SystemError> {
-    let act = || format!("write `{}`", path.display());
-    let permissions = fs::metadata(path).act(act)?.permissions();
-    let draft = path.with_extension("new");
-    fs::write(&draft, content).and_then(|()| fs::set_permissions(&draft, permissions)).act(act)?;
-    fs::rename(&draft, path).act(act)
+/// Replaces a certificate and its key, each in one step and one right after the other, with the permissions that they have.
+fn replace(files: &[PathBuf; 2], contents: [&str; 2]) -> Result<(), SystemError> {
+    let act = |path: &Path| format!("write `{}`", path.display());
+    let draft = |path: &Path| path.with_added_extension("new");
+    for (path, content) in files.iter().zip(contents) {
+        let permissions = fs::metadata(path).act(|| act(path))?.permissions();
+        let written = fs::write(draft(path), content);
+        written.and_then(|()| fs::set_permissions(draft(path), permissions)).act(|| act(path))?;
+    }
+    files.iter().try_for_each(|path| fs::rename(draft(path), path).act(|| act(path)))
 }

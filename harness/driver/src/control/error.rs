@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::error::{PkiError, ProcessError, SystemError};
+use crate::error::{EtcdSetupError, PkiError, ProcessError, SystemError};
 
 /// Something could not be done to a running mesh, or nothing showed that it was.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,9 @@ pub enum ControlErrorKind {
     /// Keys or certificates.
     #[error("there is no certificate")]
     Pki(#[source] PkiError),
+    /// Users and roles of an etcd.
+    #[error("etcd knows no users")]
+    EtcdSetup(#[source] EtcdSetupError),
     /// It was done, and the kernel did not show it in time.
     #[error("within {deadline:?} nothing showed that {what}")]
     NotSeen {
@@ -79,6 +82,12 @@ impl From<ProcessError> for ControlErrorKind {
 impl From<SystemError> for ControlErrorKind {
     fn from(error: SystemError) -> Self {
         Self::System(error)
+    }
+}
+
+impl From<EtcdSetupError> for ControlErrorKind {
+    fn from(error: EtcdSetupError) -> Self {
+        Self::EtcdSetup(error)
     }
 }
 

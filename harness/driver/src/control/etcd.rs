@@ -8,7 +8,7 @@ use super::{Control, ControlError, ControlErrorKind, EtcdReset, blocking, error:
 use crate::{
     ProcessRole,
     error::{Act, SystemError},
-    http,
+    etcd_setup, http,
     process::KILL_DEADLINE,
     programs::{ETCD_PEER_URL, ETCD_TOKEN_FLAG, cluster_process},
 };
@@ -18,7 +18,7 @@ const CLUSTER_ID_HEADER: &str = "X-Etcd-Cluster-ID";
 
 impl Control {
     /// Lets the etcd of `cluster` lose everything: it is killed, its data is removed, and another etcd with another
-    /// cluster ID starts in its place.
+    /// cluster ID starts in its place, with the same users.
     pub async fn reset_etcd(&self, cluster: &str) -> Result<EtcdReset, ControlError> {
         self.reset(cluster).await.during(|| format!("reset the etcd of cluster `{cluster}`"))
     }
@@ -46,6 +46,7 @@ impl Control {
             }
         }
         self.start_now(&name).await?;
+        etcd_setup::set_up(&state, &self.shared.gate).await?;
         let after = ask_cluster_id(&state.netns).await?;
         Ok(EtcdReset { cluster: cluster.to_owned(), before, after })
     }

@@ -24,7 +24,7 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::Mutex as AsyncMutex;
 
-pub use certificates::{Authority, CertificateName, Reissued, Validity};
+pub use certificates::{Authority, CertificateName, Reissued, Rotated, Validity};
 pub use error::{ControlError, ControlErrorKind};
 pub use mesh_config::MeshConfig;
 pub use witness::{

@@ -168,6 +168,17 @@ pub(crate) fn round_trip(netns: &Path, endpoint: &str, options: ConnectOptions) 
     in_netns(netns, work).unwrap().map_err(|error: etcd_client::Error| error.to_string())
 }
 
+/// Whether a client may read what everybody may who has a user.
+pub(crate) fn try_reading(netns: &Path, endpoint: &str, options: ConnectOptions) -> Result<(), String> {
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(async {
+            Client::connect([endpoint], Some(options)).await?.get("cilium/.heartbeat", None).await.map(drop)
+        }))
+    };
+    in_netns(netns, work).unwrap().map_err(|error: etcd_client::Error| error.to_string())
+}
+
 /// Value of the key that [`round_trip`] puts; `absent` is an error.
 pub(crate) fn get(netns: &Path, endpoint: &str, options: ConnectOptions) -> Result<String, String> {
     let work = || {

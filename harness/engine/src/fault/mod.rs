@@ -13,6 +13,7 @@ mod api_compact;
 mod api_gone;
 mod api_misbehaves;
 mod certificate_expired;
+mod certificate_rotated;
 mod cluster_dead;
 mod config_corrupted;
 mod config_removed;
@@ -38,6 +39,7 @@ mod pod_hang;
 mod pod_kill;
 mod process;
 mod reach;
+mod role_revoked;
 mod wan;
 mod words;
 
@@ -144,6 +146,8 @@ pub(crate) static FAULTS: &[Element<AnyFault>] = &[
     element!("partition", partition::Partition),
     element!("link", link::Link),
     element!("certificateExpired", certificate_expired::CertificateExpired),
+    element!("certificateRotated", certificate_rotated::CertificateRotated),
+    element!("roleRevoked", role_revoked::RoleRevoked),
     element!("configRemoved", config_removed::ConfigRemoved),
     element!("configCorrupted", config_corrupted::ConfigCorrupted),
     element!("mapTampered", map_tampered::MapTampered),

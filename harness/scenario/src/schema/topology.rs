@@ -2,6 +2,8 @@
 
 use serde_json::Map;
 
+use crate::{AuthMode, Ca, Term};
+
 use super::{
     Json, boolean, described, document, header, integer, link_conditions, list, name, object, text, without_parameters,
 };
@@ -16,6 +18,7 @@ pub fn topology_schema() -> Json {
             "links".to_owned(),
             described(list(link(), 0), "Links between clusters with conditions; all others are clear."),
         ),
+        ("tls".to_owned(), described(tls(), "Certificates and users of the etcds of the mesh.")),
     ]);
     let required = ["apiVersion", "kind", "name", "clusters"].map(str::to_owned);
     without_parameters(document("A topology of meshbed", object(properties, &required), Map::new()))
@@ -36,6 +39,20 @@ fn cluster() -> Json {
     ];
     let required = fields.each_ref().map(|(key, _)| (*key).to_owned());
     described(object(fields, &required), "One Kubernetes cluster. No two CIDRs of a mesh may overlap.")
+}
+
+fn tls() -> Json {
+    let fields = [
+        ("ca", described(Ca::schema(), "Who signs the certificates of the mesh; `cluster` when it is not given.")),
+        (
+            "authMode",
+            described(
+                AuthMode::schema(),
+                "As which users agents of other clusters read an etcd; `migration` when it is not given.",
+            ),
+        ),
+    ];
+    object(fields, &[])
 }
 
 fn link() -> Json {
