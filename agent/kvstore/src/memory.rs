@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     RequestError, SessionError,
-    store::{Change, Connect, Entry, Kvstore, Listing, Watch},
+    store::{Change, Connect, Entry, KeyRange, Kvstore, Listing, Watch},
 };
 
 /// The server. Clones are the same one.
@@ -37,7 +37,8 @@ struct Data {
     epoch: u64,
     running: bool,
     stalled: bool,
-    refused: BTreeSet<String>,
+    /// What may be read and written: prefixes, then single keys. Everything when there is nothing here.
+    allowed: Option<(BTreeSet<String>, BTreeSet<String>)>,
 }
 
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Default for MemoryServer {
             epoch: 0,
             running: true,
             stalled: false,
-            refused: BTreeSet::new(),
+            allowed: None,
         };
         Self { data: Arc::new(Mutex::new(data)), changed: watch::Sender::new(0) }
     }
@@ -115,16 +116,16 @@ impl MemoryServer {
         self.change(|data| data.stalled = stalled);
     }
 
-    /// Refuses to read or write keys under `prefix`, as a role that lacks it.
-    pub fn refuse(&self, prefix: &str) {
-        self.change(|data| {
-            data.refused.insert(prefix.to_owned());
-        });
-    }
-
-    /// Refuses nothing any more.
-    pub fn allow_all(&self) {
-        self.change(|data| data.refused.clear());
+    /// Refuses to read or write anything but these ranges, as a role that has no others.
+    pub fn allow_only(&self, ranges: &[KeyRange<'_>]) {
+        let mut allowed = (BTreeSet::new(), BTreeSet::new());
+        for range in ranges {
+            match range {
+                KeyRange::Prefix(prefix) => allowed.0.insert((*prefix).to_owned()),
+                KeyRange::Key(key) => allowed.1.insert((*key).to_owned()),
+            };
+        }
+        self.change(|data| data.allowed = Some(allowed));
     }
 
     /// All keys, sorted.
@@ -171,8 +172,10 @@ impl Data {
         self.delete(&hung);
     }
 
-    fn refuses(&self, key: &str) -> bool {
-        self.refused.iter().any(|prefix| key.starts_with(prefix.as_str()))
+    fn allows(&self, range: KeyRange<'_>) -> bool {
+        let Some((prefixes, keys)) = &self.allowed else { return true };
+        let prefixes = prefixes.iter().map(|prefix| KeyRange::Prefix(prefix));
+        prefixes.chain(keys.iter().map(|key| KeyRange::Key(key))).any(|allowed| allowed.covers(range))
     }
 }
 
@@ -208,7 +211,7 @@ impl MemoryStore {
     async fn request<R>(
         &self,
         act: &'static str,
-        key: &str,
+        range: Option<KeyRange<'_>>,
         mut action: impl FnMut(&mut Data) -> R,
     ) -> Result<R, SessionError> {
         let mut changed = self.server.changed.subscribe();
@@ -218,7 +221,7 @@ impl MemoryStore {
                 let mut data = self.server.lock();
                 self.check(act, &data)?;
                 if !data.stalled {
-                    if data.refuses(key) {
+                    if !range.is_none_or(|range| data.allows(range)) {
                         let error = RequestError::Refused("etcdserver: permission denied".to_owned());
                         return Err(SessionError::Request { act, error });
                     }
@@ -252,18 +255,19 @@ impl MemoryStore {
 impl Kvstore for MemoryStore {
     type Watch = MemoryWatch;
 
-    async fn list(&self, act: &'static str, prefix: &str) -> Result<Listing, SessionError> {
-        self.request(act, prefix, |data| {
-            let range = data.entries.range(prefix.to_owned()..);
-            let entries = range.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, entry)| entry.clone());
+    async fn list(&self, act: &'static str, range: KeyRange<'_>) -> Result<Listing, SessionError> {
+        self.request(act, Some(range), |data| {
+            let entries = data.entries.range(range.start().to_owned()..);
+            let entries = entries.take_while(|(key, _)| range.holds(key.as_bytes())).map(|(_, entry)| entry.clone());
             Listing { entries: entries.collect(), revision: data.revision }
         })
         .await
     }
 
-    async fn watch(&self, act: &'static str, prefix: &str, after: i64) -> Result<MemoryWatch, SessionError> {
-        self.request(act, prefix, |_| ()).await?;
-        Ok(MemoryWatch { store: self.clone(), act, prefix: prefix.to_owned(), seen: after, told: 0 })
+    async fn watch(&self, act: &'static str, range: KeyRange<'_>, after: i64) -> Result<MemoryWatch, SessionError> {
+        self.request(act, Some(range), |_| ()).await?;
+        let whole_key = matches!(range, KeyRange::Key(_));
+        Ok(MemoryWatch { store: self.clone(), act, start: range.start().to_owned(), whole_key, seen: after, told: 0 })
     }
 
     fn put(
@@ -278,7 +282,7 @@ impl Kvstore for MemoryStore {
                 let known = lease == 0 || data.leases.contains_key(&lease);
                 known.then(|| data.put(&key, value.clone(), lease))
             };
-            let revision = this.request("put", &key, put).await?;
+            let revision = this.request("put", Some(KeyRange::Key(&key)), put).await?;
             revision.ok_or_else(|| {
                 let error = RequestError::Status {
                     code: "The requested entity was not found".to_owned(),
@@ -291,7 +295,9 @@ impl Kvstore for MemoryStore {
 
     fn delete(&self, key: &str) -> impl Future<Output = Result<i64, SessionError>> + Send + 'static {
         let (this, key) = (self.clone(), key.to_owned());
-        async move { this.request("delete", &key, |data| data.delete(std::slice::from_ref(&key))).await }
+        async move {
+            this.request("delete", Some(KeyRange::Key(&key)), |data| data.delete(std::slice::from_ref(&key))).await
+        }
     }
 
     async fn grant(&self, ttl: Duration) -> Result<i64, SessionError> {
@@ -300,7 +306,7 @@ impl Kvstore for MemoryStore {
             data.leases.insert(data.last_lease, Lease { ttl, ends: Instant::now() + ttl });
             (data.last_lease, data.cluster_id)
         };
-        let (lease, cluster_id) = self.request("lease grant", "", grant).await?;
+        let (lease, cluster_id) = self.request("lease grant", None, grant).await?;
         tokio::spawn(expire(self.server.clone(), cluster_id, lease));
         Ok(lease)
     }
@@ -313,7 +319,7 @@ impl Kvstore for MemoryStore {
                 lease.ends = Instant::now() + lease.ttl;
                 Some(())
             };
-            this.request("lease keepalive", "", renew).await?.ok_or(SessionError::LeaseLost(lease))
+            this.request("lease keepalive", None, renew).await?.ok_or(SessionError::LeaseLost(lease))
         }
     }
 
@@ -339,12 +345,15 @@ async fn expire(server: MemoryServer, cluster_id: u64, lease: i64) {
     }
 }
 
-/// A running watch on a prefix of a [`MemoryServer`].
+/// A running watch on a range of a [`MemoryServer`].
 #[derive(Debug)]
 pub struct MemoryWatch {
     store: MemoryStore,
     act: &'static str,
-    prefix: String,
+    /// The range's first key.
+    start: String,
+    /// Whether that is the only one.
+    whole_key: bool,
     /// All changes up to this revision were told.
     seen: i64,
     /// How many of the next revision were told already: a lease that ends deletes many keys in one.
@@ -352,13 +361,17 @@ pub struct MemoryWatch {
 }
 
 impl MemoryWatch {
+    fn range(&self) -> KeyRange<'_> {
+        if self.whole_key { KeyRange::Key(&self.start) } else { KeyRange::Prefix(&self.start) }
+    }
+
     /// The next change, if there is one already.
     fn waiting(&mut self, data: &Data) -> Result<Option<Change>, SessionError> {
         if self.seen < data.compacted {
             return Err(SessionError::Compacted { act: self.act });
         }
         let start = data.history.partition_point(|change| change.revision() <= self.seen);
-        let mine = |change: &&Change| change.key().starts_with(self.prefix.as_bytes());
+        let mine = |change: &&Change| self.range().holds(change.key());
         let mut rest = data.history[start..].iter().filter(mine);
         let Some(first) = rest.next() else {
             (self.seen, self.told) = (data.revision, 0);

@@ -25,14 +25,18 @@ pub trait Kvstore: Clone + Send + Sync + 'static {
     /// A running watch.
     type Watch: Watch;
 
-    /// All keys under `prefix` at one revision, sorted by key. [`SessionError::Compacted`] asks to begin again.
-    fn list(&self, act: &'static str, prefix: &str) -> impl Future<Output = Result<Listing, SessionError>> + Send;
+    /// All keys of `range` at one revision, sorted by key. [`SessionError::Compacted`] asks to begin again.
+    fn list(
+        &self,
+        act: &'static str,
+        range: KeyRange<'_>,
+    ) -> impl Future<Output = Result<Listing, SessionError>> + Send;
 
-    /// A watch on `prefix` that sees every change after revision `after`.
+    /// A watch on `range` that sees every change after revision `after`.
     fn watch(
         &self,
         act: &'static str,
-        prefix: &str,
+        range: KeyRange<'_>,
         after: i64,
     ) -> impl Future<Output = Result<Self::Watch, SessionError>> + Send;
 
@@ -58,14 +62,49 @@ pub trait Kvstore: Clone + Send + Sync + 'static {
     fn cluster_id(&self) -> Option<u64>;
 }
 
-/// A running watch on a prefix.
+/// A running watch on a range.
 pub trait Watch: Send + 'static {
     /// The next change, in the order of revisions. Dropping the future before it ends loses nothing.
     /// [`SessionError::Compacted`] when changes that were asked for are forgotten.
     fn next(&mut self) -> impl Future<Output = Result<Change, SessionError>> + Send;
 }
 
-/// All keys under a prefix at one revision.
+/// Which keys a request is about. etcd checks a role's rights against the range that is asked for, not against the keys
+/// that it holds: a role that may read one key is refused a prefix of the same letters (etcd, `server/auth/range_perm_cache.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRange<'a> {
+    /// This key.
+    Key(&'a str),
+    /// Every key that starts with this.
+    Prefix(&'a str),
+}
+
+impl<'a> KeyRange<'a> {
+    /// The first key that can be in it.
+    pub fn start(self) -> &'a str {
+        match self {
+            Self::Key(start) | Self::Prefix(start) => start,
+        }
+    }
+
+    /// Whether a key is in it.
+    pub fn holds(self, key: &[u8]) -> bool {
+        match self {
+            Self::Key(only) => key == only.as_bytes(),
+            Self::Prefix(prefix) => key.starts_with(prefix.as_bytes()),
+        }
+    }
+
+    /// Whether all of `other` is in it.
+    pub fn covers(self, other: KeyRange<'_>) -> bool {
+        match (self, other) {
+            (Self::Key(_), KeyRange::Prefix(_)) => false,
+            _ => self.holds(other.start().as_bytes()),
+        }
+    }
+}
+
+/// All keys of a range at one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// Sorted by key.
@@ -87,7 +126,7 @@ pub struct Entry {
     pub lease: i64,
 }
 
-/// One change under a prefix.
+/// One change in a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The key has this value now.

@@ -20,7 +20,7 @@ pub use watch::EtcdWatch;
 use crate::{
     RequestError, SessionError,
     error::chain,
-    store::{Connect, Entry, Kvstore, Listing},
+    store::{Connect, Entry, KeyRange, Kvstore, Listing},
 };
 use config::ConfigFile;
 
@@ -90,10 +90,14 @@ impl EtcdStore {
 impl Kvstore for EtcdStore {
     type Watch = EtcdWatch;
 
-    async fn list(&self, act: &'static str, prefix: &str) -> Result<Listing, SessionError> {
-        let end = range_end(prefix.as_bytes());
+    async fn list(&self, act: &'static str, range: KeyRange<'_>) -> Result<Listing, SessionError> {
+        let end = match range {
+            // No end: etcd's way to say "this key".
+            KeyRange::Key(_) => Vec::new(),
+            KeyRange::Prefix(prefix) => range_end(prefix.as_bytes()),
+        };
         let mut entries: Vec<Entry> = Vec::new();
-        let mut start = prefix.as_bytes().to_vec();
+        let mut start = range.start().as_bytes().to_vec();
         let mut revision = 0;
         let mut kv = self.kv.clone();
         loop {
@@ -121,9 +125,9 @@ impl Kvstore for EtcdStore {
         }
     }
 
-    async fn watch(&self, act: &'static str, prefix: &str, after: i64) -> Result<EtcdWatch, SessionError> {
+    async fn watch(&self, act: &'static str, range: KeyRange<'_>, after: i64) -> Result<EtcdWatch, SessionError> {
         let mut client = self.watch.clone();
-        EtcdWatch::start(self.clone(), &mut client, act, prefix, after).await
+        EtcdWatch::start(self.clone(), &mut client, act, range, after).await
     }
 
     fn put(

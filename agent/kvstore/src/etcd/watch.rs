@@ -1,4 +1,4 @@
-//! A watch on a prefix of an etcd.
+//! A watch on a range of an etcd.
 
 use std::{collections::VecDeque, fmt};
 
@@ -7,10 +7,10 @@ use etcd_client::{EventType, WatchClient, WatchOptions, WatchResponse, WatchStre
 use super::{EtcdStore, failure, request};
 use crate::{
     SessionError,
-    store::{Change, Watch},
+    store::{Change, KeyRange, Watch},
 };
 
-/// A running watch on a prefix.
+/// A running watch on a range.
 pub struct EtcdWatch {
     store: EtcdStore,
     act: &'static str,
@@ -29,11 +29,15 @@ impl EtcdWatch {
         store: EtcdStore,
         client: &mut WatchClient,
         act: &'static str,
-        prefix: &str,
+        range: KeyRange<'_>,
         after: i64,
     ) -> Result<Self, SessionError> {
-        let options = WatchOptions::new().with_prefix().with_start_revision(after + 1);
-        let stream = request(act, client.watch(prefix, Some(options))).await?;
+        let options = WatchOptions::new().with_start_revision(after + 1);
+        let options = match range {
+            KeyRange::Key(_) => options,
+            KeyRange::Prefix(_) => options.with_prefix(),
+        };
+        let stream = request(act, client.watch(range.start(), Some(options))).await?;
         Ok(Self { store, act, stream, waiting: VecDeque::new() })
     }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     SessionError,
-    store::{Change, Connect, Kvstore, Watch as _},
+    store::{Change, Connect, KeyRange, Kvstore, Watch as _},
 };
 
 /// How often the heartbeat is written.
@@ -46,7 +46,8 @@ impl<C: Connect> Writer<C> {
         let store = self.connector.connect().await?;
         self.leases.refresh(&store).await?;
         let revision = self.adopt(&store).await?;
-        let mut config_watch = store.watch("cluster configuration", CLUSTER_CONFIG_PREFIX, revision).await?;
+        let mut config_watch =
+            store.watch("cluster configuration", KeyRange::Prefix(CLUSTER_CONFIG_PREFIX), revision).await?;
         self.backoff.reset();
         tracing::info!("Connection to our own etcd established");
 
@@ -99,7 +100,7 @@ impl<C: Connect> Writer<C> {
         let mut actual = BTreeMap::new();
         let mut revision = 0;
         for prefix in [HEARTBEAT, CLUSTER_CONFIG_PREFIX, SYNCED_PREFIX] {
-            let listing = store.list("own keys", prefix).await?;
+            let listing = store.list("own keys", KeyRange::Prefix(prefix)).await?;
             if prefix == CLUSTER_CONFIG_PREFIX {
                 revision = listing.revision;
             }
@@ -116,7 +117,7 @@ impl<C: Connect> Writer<C> {
     /// Looks at what the kvstore holds in scopes that are new on this connection.
     async fn look(&mut self, store: &C::Store) -> Result<(), SessionError> {
         for scope in self.scopes.not_looked_at() {
-            let listing = store.list("own keys", &scope.prefix).await?;
+            let listing = store.list("own keys", KeyRange::Prefix(&scope.prefix)).await?;
             let found = listing.entries.iter().map(|entry| text(&entry.key)).collect();
             self.scopes.found(&scope, found);
             let leases = self.leases.ids();

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Reading, RemoteStatus, Source, known::Known, lock};
 use crate::{
     SessionError,
-    store::{Change, Kvstore, Listing, Watch as _},
+    store::{Change, KeyRange, Kvstore, Listing, Watch as _},
 };
 
 /// Where events go, and what was reported: all that outlives a connection.
@@ -142,7 +142,7 @@ impl<R: Reading, S: Kvstore> Follower<'_, R, S> {
         loop {
             let revision = match self.resumed() {
                 Some(revision) => revision,
-                None => match self.store.list(self.act, &prefix).await {
+                None => match self.store.list(self.act, KeyRange::Prefix(&prefix)).await {
                     // Pages after the first may be too old by the time that they are asked for.
                     Err(SessionError::Compacted { .. }) => continue,
                     other => self.listed(&prefix, other?).await?,
@@ -187,7 +187,7 @@ impl<R: Reading, S: Kvstore> Follower<'_, R, S> {
     }
 
     async fn watch(&self, prefix: &str, revision: i64) -> Result<std::convert::Infallible, SessionError> {
-        let mut watch = self.store.watch(self.act, prefix, revision).await?;
+        let mut watch = self.store.watch(self.act, KeyRange::Prefix(prefix), revision).await?;
         loop {
             let change = watch.next().await?;
             let revision = change.revision();

@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{Reading, Source, follow::Reporter};
 use crate::{
     SessionError,
-    store::{Change, Connect, Kvstore, Watch},
+    store::{Change, Connect, KeyRange, Kvstore, Watch},
 };
 
 /// Inputs that may wait: what runs on a connection tells little, and waits when nobody listens.
@@ -63,10 +63,10 @@ impl<S: Kvstore> Session<S> {
     pub(crate) fn connect<C: Connect<Store = S>>(&mut self, connector: Arc<tokio::sync::Mutex<C>>) {
         let connect = async move {
             let store = connector.lock().await.connect().await?;
-            let first = timeout(FIRST_ANSWER_TIMEOUT, store.list("heartbeat", HEARTBEAT)).await;
+            let first = timeout(FIRST_ANSWER_TIMEOUT, store.list("heartbeat", KeyRange::Prefix(HEARTBEAT))).await;
             let timed_out = |_| SessionError::TimedOut { act: "heartbeat", after: FIRST_ANSWER_TIMEOUT };
             let listing = first.map_err(timed_out)??;
-            let watch = store.watch("heartbeat", HEARTBEAT, listing.revision).await?;
+            let watch = store.watch("heartbeat", KeyRange::Prefix(HEARTBEAT), listing.revision).await?;
             Ok((store, watch))
         };
         let told = |result: Result<(S, S::Watch), SessionError>| match result {
@@ -133,22 +133,17 @@ async fn beats<W: Watch>(mut watch: W, inputs: mpsc::Sender<Input>) -> SessionEr
     }
 }
 
-/// Tells what a cluster says about itself, now and whenever it changes.
+/// Tells what a cluster says about itself, now and whenever it changes. The key is asked for alone: under Cilium's role
+/// for a remote that is all that may be read.
 async fn config<S: Kvstore>(store: S, key: String, inputs: mpsc::Sender<Input>) -> SessionError {
     const ACT: &str = "cluster configuration";
     let parse = |value: &[u8]| Input::ClusterConfig(Some(ClusterConfig::decode(value)));
     let result: Result<std::convert::Infallible, SessionError> = async {
-        let listing = store.list(ACT, &key).await?;
-        // The range may hold a cluster whose name only begins like this one's.
-        let found = listing.entries.iter().find(|entry| entry.key == key.as_bytes());
-        tell(&inputs, found.map_or(Input::ClusterConfig(None), |entry| parse(&entry.value))).await;
-        let mut watch = store.watch(ACT, &key, listing.revision).await?;
+        let listing = store.list(ACT, KeyRange::Key(&key)).await?;
+        tell(&inputs, listing.entries.first().map_or(Input::ClusterConfig(None), |entry| parse(&entry.value))).await;
+        let mut watch = store.watch(ACT, KeyRange::Key(&key), listing.revision).await?;
         loop {
-            let change = watch.next().await?;
-            if change.key() != key.as_bytes() {
-                continue;
-            }
-            let input = match &change {
+            let input = match &watch.next().await? {
                 Change::Put { value, .. } => parse(value),
                 Change::Delete { .. } => Input::ClusterConfig(None),
             };
@@ -176,11 +171,11 @@ async fn canaries<S: Kvstore>(store: S, source: Arc<Source>, inputs: mpsc::Sende
     };
     loop {
         let result: Result<std::convert::Infallible, SessionError> = async {
-            let listing = store.list(ACT, &prefix).await?;
+            let listing = store.list(ACT, KeyRange::Prefix(&prefix)).await?;
             for input in listing.entries.iter().filter_map(|entry| resource(&entry.key)) {
                 tell(&inputs, input).await;
             }
-            let mut watch = store.watch(ACT, &prefix, listing.revision).await?;
+            let mut watch = store.watch(ACT, KeyRange::Prefix(&prefix), listing.revision).await?;
             loop {
                 if let Change::Put { key, .. } = watch.next().await?
                     && let Some(input) = resource(&key)

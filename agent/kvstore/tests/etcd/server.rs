@@ -95,12 +95,13 @@ impl Etcd {
         }
     }
 
-    /// From now on clients with our certificate may read and write keys under `prefix` only.
-    pub(crate) async fn restrict_to(&self, prefix: &str) {
+    /// From now on clients with our certificate may read and write keys under `prefix`, and `key`, only.
+    pub(crate) async fn restrict_to(&self, prefix: &str, key: &str) {
         let mut client = self.client().await;
-        let permission = Permission::read_write(prefix).with_prefix();
         client.role_add("limited").await.expect("role");
-        client.role_grant_permission("limited", permission).await.expect("granted");
+        for permission in [Permission::read_write(prefix).with_prefix(), Permission::read_write(key)] {
+            client.role_grant_permission("limited", permission).await.expect("granted");
+        }
         let no_password = || Some(UserAddOptions::new().with_no_pwd());
         for (user, role) in [("client", "limited"), ("root", "root")] {
             client.user_add(user, "", no_password()).await.expect("user");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mesh_kvstore::{
     EtcdConnector, MemoryServer, RequestError, SessionError,
-    store::{Change, Connect, Kvstore, Watch},
+    store::{Change, Connect, KeyRange, Kvstore, Watch},
 };
 
 use crate::{server::Etcd, soon};
@@ -50,7 +50,7 @@ impl Server for MemoryServer {
     }
 
     async fn restrict(&mut self) {
-        self.refuse("secret/");
+        self.allow_only(&[KeyRange::Prefix("open/"), KeyRange::Key("one")]);
     }
 }
 
@@ -81,7 +81,7 @@ impl Server for Etcd {
     }
 
     async fn restrict(&mut self) {
-        self.restrict_to("open/").await;
+        self.restrict_to("open/", "one").await;
     }
 }
 
@@ -103,9 +103,9 @@ fn deletion(key: &str, revision: i64) -> Change {
 
 async fn keys_and_watches<S: Server>(server: S) {
     let store = connect(&server).await;
-    let empty = store.list("test", "a/").await.expect("listed");
+    let empty = store.list("test", KeyRange::Prefix("a/")).await.expect("listed");
     assert!(empty.entries.is_empty());
-    let mut watch = store.watch("test", "a/", empty.revision).await.expect("watching");
+    let mut watch = store.watch("test", KeyRange::Prefix("a/"), empty.revision).await.expect("watching");
     let first = store.put("a/1", "one".into(), 0).await.expect("put");
     assert_eq!(first, empty.revision + 1, "each change is a revision");
     store.put("ab", "elsewhere".into(), 0).await.expect("put");
@@ -116,14 +116,14 @@ async fn keys_and_watches<S: Server>(server: S) {
     assert_eq!(next(&mut watch).await.expect("a change"), put("a/1", "one", first));
     assert_eq!(next(&mut watch).await.expect("a change"), put("a/2", "two", second));
     assert_eq!(next(&mut watch).await.expect("a change"), deletion("a/1", gone));
-    let listing = store.list("test", "a/").await.expect("listed");
+    let listing = store.list("test", KeyRange::Prefix("a/")).await.expect("listed");
     assert_eq!(listing.revision, gone);
     let [entry] = listing.entries.as_slice() else { panic!("{listing:?}") };
     assert_eq!((entry.key.as_slice(), entry.value.as_slice()), (&b"a/2"[..], &b"two"[..]));
     assert_eq!((entry.revision, entry.lease), (second, 0));
 
     // A watch sees what happened before it began, if it asks for it.
-    let mut late = store.watch("test", "a/", first).await.expect("watching");
+    let mut late = store.watch("test", KeyRange::Prefix("a/"), first).await.expect("watching");
     assert_eq!(next(&mut late).await.expect("a change"), put("a/2", "two", second));
     // A wait that is given up loses nothing.
     drop(tokio::time::timeout(Duration::ZERO, watch.next()).await);
@@ -136,7 +136,7 @@ async fn more_keys_than_a_page<S: Server>(server: S) {
     for n in 0..600 {
         store.put(&format!("a/{n:03}"), Vec::new(), 0).await.expect("put");
     }
-    let listing = store.list("test", "a/").await.expect("listed");
+    let listing = store.list("test", KeyRange::Prefix("a/")).await.expect("listed");
     let expected: Vec<Vec<u8>> = (0..600).map(|n| format!("a/{n:03}").into_bytes()).collect();
     assert!(listing.entries.into_iter().map(|entry| entry.key).eq(expected), "all of them, sorted");
 }
@@ -147,10 +147,10 @@ async fn compaction<S: Server>(mut server: S) {
     store.put("a/1", "two".into(), 0).await.expect("put");
     store.put("a/1", "three".into(), 0).await.expect("put");
     server.compact().await;
-    let now = store.list("test", "a/").await.expect("listed").revision;
-    let mut watch = store.watch("test", "a/", old).await.expect("asked for");
+    let now = store.list("test", KeyRange::Prefix("a/")).await.expect("listed").revision;
+    let mut watch = store.watch("test", KeyRange::Prefix("a/"), old).await.expect("asked for");
     assert!(matches!(next(&mut watch).await, Err(SessionError::Compacted { .. })), "from a revision that is forgotten");
-    let mut watch = store.watch("test", "a/", now).await.expect("asked for");
+    let mut watch = store.watch("test", KeyRange::Prefix("a/"), now).await.expect("asked for");
     let four = store.put("a/1", "four".into(), 0).await.expect("put");
     assert_eq!(next(&mut watch).await.expect("a change"), put("a/1", "four", four));
 }
@@ -162,13 +162,17 @@ async fn leases<S: Server>(mut server: S) {
     store.put("a/2", "two".into(), lease).await.expect("put");
     let last = store.put("a/3", "three".into(), 0).await.expect("put");
     store.keep_alive(lease).await.expect("alive");
-    assert_eq!(store.list("test", "a/1").await.expect("listed").entries[0].lease, lease);
-    let mut watch = store.watch("test", "a/", last).await.expect("watching");
+    assert_eq!(store.list("test", KeyRange::Prefix("a/1")).await.expect("listed").entries[0].lease, lease);
+    let mut watch = store.watch("test", KeyRange::Prefix("a/"), last).await.expect("watching");
     server.revoke(lease).await;
     let mut gone = [next(&mut watch).await.expect("a change"), next(&mut watch).await.expect("a change")];
     gone.sort_by_key(|change| change.key().to_vec());
     assert_eq!(gone.map(|change| change.key().to_vec()), [b"a/1".to_vec(), b"a/2".to_vec()]);
-    assert_eq!(store.list("test", "a/").await.expect("listed").entries.len(), 1, "what hangs on no lease stays");
+    assert_eq!(
+        store.list("test", KeyRange::Prefix("a/")).await.expect("listed").entries.len(),
+        1,
+        "what hangs on no lease stays"
+    );
     assert!(matches!(store.keep_alive(lease).await, Err(SessionError::LeaseLost(lost)) if lost == lease));
     let refused = store.put("a/4", "four".into(), lease).await;
     assert!(matches!(refused, Err(SessionError::Request { .. })), "{refused:?}");
@@ -178,7 +182,7 @@ async fn a_lease_that_nobody_keeps<S: Server>(server: S) {
     let store = connect(&server).await;
     let lease = store.grant(Duration::from_secs(1)).await.expect("granted");
     let revision = store.put("a/1", "one".into(), lease).await.expect("put");
-    let mut watch = store.watch("test", "a/", revision).await.expect("watching");
+    let mut watch = store.watch("test", KeyRange::Prefix("a/"), revision).await.expect("watching");
     assert!(matches!(next(&mut watch).await, Ok(Change::Delete { .. })));
     assert!(matches!(store.keep_alive(lease).await, Err(SessionError::LeaseLost(_))));
 }
@@ -190,7 +194,7 @@ async fn another_cluster_behind_the_same_address<S: Server>(mut server: S) {
     server.reset().await;
     let error = soon("an answer", async {
         loop {
-            match store.list("test", "a/").await {
+            match store.list("test", KeyRange::Prefix("a/")).await {
                 // A connection that broke is made anew beneath us.
                 Err(SessionError::Request { .. }) => {}
                 Err(error) => return error,
@@ -201,7 +205,7 @@ async fn another_cluster_behind_the_same_address<S: Server>(mut server: S) {
     .await;
     assert!(matches!(error, SessionError::OtherEtcd { first, now } if first == before && now != before), "{error}");
     let anew = connect(&server).await;
-    assert!(anew.list("test", "a/").await.expect("listed").entries.is_empty());
+    assert!(anew.list("test", KeyRange::Prefix("a/")).await.expect("listed").entries.is_empty());
     assert_ne!(anew.cluster_id(), Some(before));
 }
 
@@ -209,16 +213,25 @@ async fn what_is_not_allowed<S: Server>(mut server: S) {
     let store = connect(&server).await;
     store.put("open/1", "one".into(), 0).await.expect("put");
     store.put("secret/1", "one".into(), 0).await.expect("put");
+    store.put("one", "one".into(), 0).await.expect("put");
+    store.put("one-more", "two".into(), 0).await.expect("put");
     server.restrict().await;
-    assert_eq!(store.list("test", "open/").await.expect("allowed").entries.len(), 1);
+    assert_eq!(store.list("test", KeyRange::Prefix("open/")).await.expect("allowed").entries.len(), 1);
     store.put("open/2", "two".into(), 0).await.expect("allowed");
+    let one = store.list("test", KeyRange::Key("one")).await.expect("allowed");
+    assert_eq!(one.entries.iter().map(|entry| entry.key.as_slice()).collect::<Vec<_>>(), [b"one"]);
+    let mut watch = store.watch("test", KeyRange::Key("one"), one.revision).await.expect("allowed");
+    let revision = store.put("one", "1".into(), 0).await.expect("allowed");
+    assert_eq!(next(&mut watch).await.expect("a change"), put("one", "1", revision));
     let refused = |result: Result<(), SessionError>| {
         let Err(SessionError::Request { error: RequestError::Refused(words), .. }) = result else {
             panic!("{result:?}");
         };
         assert_eq!(words, "etcdserver: permission denied");
     };
-    refused(store.list("test", "secret/").await.map(drop));
+    refused(store.list("test", KeyRange::Prefix("secret/")).await.map(drop));
+    // A right to one key is none to what begins with it.
+    refused(store.list("test", KeyRange::Prefix("one")).await.map(drop));
     refused(store.put("secret/2", "two".into(), 0).await.map(drop));
     refused(store.delete("secret/1").await.map(drop));
 }
@@ -227,12 +240,12 @@ async fn a_server_that_hangs<S: Server>(mut server: S) {
     const LONG: Duration = Duration::from_millis(300);
     let store = connect(&server).await;
     let revision = store.put("a/1", "one".into(), 0).await.expect("put");
-    let mut watch = store.watch("test", "a/", revision).await.expect("watching");
+    let mut watch = store.watch("test", KeyRange::Prefix("a/"), revision).await.expect("watching");
     server.stall(true);
-    assert!(tokio::time::timeout(LONG, store.list("test", "a/")).await.is_err(), "no answer");
+    assert!(tokio::time::timeout(LONG, store.list("test", KeyRange::Prefix("a/"))).await.is_err(), "no answer");
     assert!(tokio::time::timeout(LONG, watch.next()).await.is_err(), "no news");
     server.stall(false);
-    let listing = soon("an answer", store.list("test", "a/")).await.expect("listed");
+    let listing = soon("an answer", store.list("test", KeyRange::Prefix("a/"))).await.expect("listed");
     assert_eq!(listing.entries.len(), 1);
     let two = store.put("a/2", "two".into(), 0).await.expect("put");
     assert_eq!(next(&mut watch).await.expect("a change"), put("a/2", "two", two), "the same watch goes on");
