@@ -474,6 +474,8 @@ pub(crate) enum Bench {
     Up(BenchUpArgs),
     /// How soon a killed backend is noticed and replaced, and what is lost, over many kills.
     Failover(BenchFailoverArgs),
+    /// How soon one agent has read a mesh of many synthetic clusters, what it takes, and how it keeps up with changes.
+    Scale(BenchScaleArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -499,6 +501,20 @@ pub(crate) struct BenchFailoverArgs {
     /// How often a backend is killed.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repeat: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchScaleArgs {
+    /// How much there is: clusters, and of each cluster nodes, endpoints and services.
+    #[arg(long, value_name = "CLUSTERSxNODESxENDPOINTSxSERVICES", value_delimiter = ',',
+          default_values = ["100x50x200x10", "250x100x1000x20"])]
+    pub(crate) size: Vec<meshbed_engine::bench::Dimensions>,
+    /// Changes a second, after everything is there.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// For how many seconds.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) seconds: u64,
 }
 
 #[derive(Args, Debug)]

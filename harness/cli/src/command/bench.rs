@@ -7,8 +7,8 @@ use meshbed_driver::Programs;
 use meshbed_engine::{
     Scenario,
     bench::{
-        BenchError, FailoverOptions, Measured, PropagationOptions, Samples, ScaleOptions, Size, failover, propagation,
-        scale,
+        Agent, BenchError, FailoverOptions, Measured, PropagationOptions, Samples, ScaleOptions, Scaled, Size,
+        SizesOptions, failover, propagation, scale, sizes,
     },
 };
 use meshbed_events::{Micros, Stopwatch};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{find, runner::UnderTest};
 use crate::{
-    args::{AgentArgs, Bench, BenchArgs, BenchFailoverArgs, BenchUpArgs, PropagationArgs},
+    args::{AgentArgs, Bench, BenchArgs, BenchFailoverArgs, BenchScaleArgs, BenchUpArgs, PropagationArgs},
     exit::Exit,
     interrupt, printer,
 };
@@ -36,6 +36,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         Some(Bench::Propagation(args)) => of_propagation(args, programs)?,
         Some(Bench::Up(args)) => of_up(args, programs)?,
         Some(Bench::Failover(args)) => of_failover(args, programs)?,
+        Some(Bench::Scale(args)) => of_scale(args, programs)?,
     };
     printer::data(&table);
     Ok(Exit::Success)
@@ -61,8 +62,8 @@ fn of_propagation(args: &PropagationArgs, programs: Programs) -> anyhow::Result<
 fn of_up(args: &BenchUpArgs, programs: Programs) -> anyhow::Result<String> {
     let manifests = ["services", "alpha"].map(|name| find::file(name, STAR_WARS));
     let manifests = manifests.into_iter().collect::<anyhow::Result<Vec<PathBuf>>>()?;
-    let options = ScaleOptions { programs, clusters: args.clusters.clone(), manifests };
-    let sizes = measure(async |interrupted| scale(options, interrupted, printer::talk).await)?;
+    let options = SizesOptions { programs, clusters: args.clusters.clone(), manifests };
+    let sizes = measure(async |interrupted| sizes(options, interrupted, printer::talk).await)?;
     Ok(growth(&sizes))
 }
 
@@ -156,6 +157,49 @@ fn stopwatches(read: &[Stopwatch]) -> Vec<(&'static str, Percentiles)> {
         (what, Percentiles::from(&distribution))
     };
     when.into_iter().map(row).collect()
+}
+
+// ---- scale ----
+
+fn of_scale(args: &BenchScaleArgs, programs: Programs) -> anyhow::Result<String> {
+    let length = Duration::from_secs(args.seconds);
+    let options = ScaleOptions { programs, sizes: args.size.clone(), rate: args.rate, length };
+    let measured = measure(async |interrupted| scale(options, interrupted, printer::talk).await)?;
+    Ok(measured.iter().map(scaled).collect::<Vec<_>>().join("\n"))
+}
+
+/// One size: what the agent took in each part of its life.
+fn scaled(of: &Scaled) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let mut text = format!(
+        "{}: {} keys\n{:<42}{:>9}{:>9}{:>9}{:>9}\n",
+        of.size, of.keys, "", "time s", "CPU s", "RSS MiB", "peak"
+    );
+    let mut row = |what: &str, time: Duration, agent: Option<&Agent>| {
+        let rest = agent.map_or(String::new(), |agent| {
+            format!("{:>9.2}{:>9.0}{:>9.0}", agent.cpu.as_secs_f64(), mib(agent.resident), mib(agent.peak))
+        });
+        // Writing to a String cannot fail.
+        let _never = writeln!(text, "{what:<42}{:>9.2}{rest}", time.as_secs_f64()).is_err();
+    };
+    row("a plain client reads all keys (baseline)", of.floor, None);
+    row("the agent without a mesh is ready", of.alone.0, Some(&of.alone.1));
+    row("from its start to the last map right", of.sync.0, Some(&of.sync.1));
+    let (changes, took, agent) = &of.churn;
+    row("after the changes", *took, Some(agent));
+    let (rate, cpu) = (f64::from(*changes) / took.as_secs_f64(), of.churn_cpu.as_secs_f64() / took.as_secs_f64());
+    let latency = Percentiles::from(&of.latency);
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    text + &format!(
+        "{changes} changes, {rate:.0} a second: {:.1} % of a processor; put to map in ms: p50 {:.2}, p90 {:.2}, p99 {:.2}, \
+         max {:.2} ({} of them)\n",
+        cpu * 100.0,
+        ms(latency.p50),
+        ms(latency.p90),
+        ms(latency.p99),
+        ms(latency.max),
+        latency.count,
+    )
 }
 
 // ---- tables ----

@@ -52,7 +52,7 @@ async fn measure(cluster: &ClusterState, repeat: u32) -> Result<Samples, BenchEr
     Ok(samples)
 }
 
-async fn connect(cluster: &ClusterState) -> Result<Client, BenchError> {
+pub(super) async fn connect(cluster: &ClusterState) -> Result<Client, BenchError> {
     let read = |name: &str| std::fs::read(Path::new(&cluster.pki).join(name));
     let identity = Identity::from_pem(read(&format!("{CLIENT}.crt"))?, read(&format!("{CLIENT}.key"))?);
     let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read("ca.crt")?)).identity(identity);

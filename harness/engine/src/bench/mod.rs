@@ -3,11 +3,14 @@
 
 mod etcd;
 mod failover;
+mod feed;
 mod generated;
 mod mesh_up;
 mod propagation;
 mod samples;
 mod scale;
+mod sizes;
+mod synthetic;
 mod usage;
 
 use meshbed_driver::{Mesh, Programs, RunId, UpOptions};
@@ -17,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 pub use failover::{Failover, FailoverOptions, failover};
 pub use generated::CLUSTERS_MAX;
 pub use samples::Samples;
-pub use scale::{ScaleOptions, Size, scale};
+pub use scale::{Agent, ScaleOptions, Scaled, scale};
+pub use sizes::{Size, SizesOptions, sizes};
+pub use synthetic::{Dimensions, DimensionsError};
 pub use usage::Usage;
 
 use crate::Scenario;

@@ -18,7 +18,7 @@ use nix::sys::statvfs::statvfs;
 use crate::maps::PIN_FOLDER;
 
 /// Bytes of a kibibyte, the unit of `/proc`.
-const KIB: u64 = 1024;
+pub(super) const KIB: u64 = 1024;
 
 /// See the module. Memory in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn locked(pin: &Path) -> Option<u64> {
 }
 
 /// The first number behind `name`.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 

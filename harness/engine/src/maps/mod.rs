@@ -1,5 +1,6 @@
 //! Reads what the nodes' load-balancing maps hold, by pin path and Cilium's layout.
 
+mod ipcache;
 mod meaning;
 mod node_maps;
 
@@ -15,6 +16,7 @@ use std::{
 
 use meshbed_events::MapState;
 
+pub(crate) use ipcache::IpcacheMap;
 pub(crate) use meaning::HOLE;
 pub use node_maps::MapReadError;
 use node_maps::NodeMaps;
