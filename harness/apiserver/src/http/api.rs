@@ -122,6 +122,9 @@ impl Api {
             if let Some(response) = aggregated::answer(path, &accept, kinds) {
                 return Ok(response);
             }
+            if let Some(response) = openapi::document_v2(path) {
+                return Ok(response);
+            }
             if let Some(document) = discovery::document(path, kinds).or_else(|| openapi::document(path, kinds)) {
                 return Ok(body::value(StatusCode::OK, &document));
             }

@@ -1,10 +1,33 @@
 //! OpenAPI v3, as little of it as makes `kubectl` leave validation to the server: for each kind a `PATCH` operation
-//! that says of what kind it is and that it takes `fieldValidation`.
+//! that says of what kind it is and that it takes `fieldValidation`. And OpenAPI v2 without any definitions: `kubectl`
+//! asks for it when it reads a `List`, and validates nothing of which it has no definition.
 
 use serde_json::{Map, Value, json};
 
-use super::discovery::{groups, kinds};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::{
+    body::{self, Body},
+    discovery::{groups, kinds},
+};
 use crate::kinds::Kind;
+
+/// Path of the OpenAPI v2 document.
+const V2: &str = "/openapi/v2";
+/// What `kubectl` asks for there: gnostic's message `openapi.v2.Document`.
+const V2_TYPE: HeaderValue = HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+/// Such a message with the field `swagger` (1) and nothing else.
+const V2_DOCUMENT: &[u8] = b"\x0a\x032.0";
+
+/// The OpenAPI v2 document, at its path.
+pub(super) fn document_v2(path: &str) -> Option<Response<Body>> {
+    (path == V2).then(|| {
+        let mut response = body::json(StatusCode::OK, Bytes::from_static(V2_DOCUMENT));
+        response.headers_mut().insert(header::CONTENT_TYPE, V2_TYPE);
+        response
+    })
+}
 
 /// The document at a path.
 pub(super) fn document(path: &str, all: impl Fn() -> Vec<Kind>) -> Option<Value> {

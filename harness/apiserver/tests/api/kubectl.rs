@@ -493,3 +493,17 @@ async fn clients_define_kinds_of_their_own() {
     assert!(error.contains("must be spec.names.plural+\".\"+spec.group: ciliumnodes.cilium.io"), "{error}");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_list_of_objects_is_applied() {
+    let server = server_or_skip!();
+    let list = indoc::indoc! {"
+        apiVersion: v1
+        kind: List
+        items:
+        - {apiVersion: v1, kind: ConfigMap, metadata: {name: one}}
+        - {apiVersion: v1, kind: ConfigMap, metadata: {name: two}}
+    "};
+    let applied = server.kubectl_with(&["apply", "-f", "-"], list).await;
+    assert_eq!(applied, "configmap/one created\nconfigmap/two created\n");
+}

@@ -8,4 +8,5 @@ mod faults_by_hand;
 mod kept_mesh;
 mod meshbed;
 mod planted_defects;
+mod recorded;
 mod verdicts;
