@@ -1,6 +1,9 @@
 //! What the agent sees and what it wants done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use mesh_types::{ClusterId, ClusterName, Frontend, FrontendAddress, ServiceKey};
 use mesh_wire::{ClusterService, EndpointSlicesExportMode};
@@ -45,6 +48,11 @@ pub enum Event {
     NodeLabels {
         /// All of them.
         labels: BTreeMap<String, String>,
+    },
+    /// The IPv4 addresses of the node that node ports are put on, once they are known or when they change.
+    NodeAddresses {
+        /// Besides the surrogate 0.0.0.0.
+        addresses: Vec<Ipv4Addr>,
     },
     /// The first list of services and of slices is complete, and of namespaces and the own node where they are watched.
     ///

@@ -7,7 +7,10 @@ use std::{
 
 use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, ServiceKey};
-use mesh_wire::{BackendZone, ClusterService, Key, L4Address, Layout, PortConfiguration};
+use mesh_wire::{
+    AddressType, BackendZone, ClusterService, Endpoint, EndpointPort, EndpointSlice, EndpointSliceKey, Key, L4Address,
+    Layout, PortConfiguration,
+};
 
 use crate::{
     Event, ExportFormats, LocalEndpoint, LocalService, LocalSlice, ServiceKind, ServicePort,
@@ -92,6 +95,39 @@ pub struct ExportedSlice {
     pub cluster_id: ClusterId,
     /// The slice.
     pub slice: LocalSlice,
+}
+
+impl From<&ExportedSlice> for EndpointSlice {
+    fn from(exported: &ExportedSlice) -> Self {
+        let ExportedSlice { cluster, cluster_id, slice } = exported;
+        let endpoints = slice.endpoints.iter().map(|endpoint| Endpoint {
+            addresses: endpoint.addresses.iter().copied().map(IpAddr::V4).collect(),
+            ready: endpoint.ready,
+            serving: endpoint.serving,
+            terminating: endpoint.terminating,
+            hostname: endpoint.hostname.clone(),
+            deprecated_topology: BTreeMap::new(),
+            node: endpoint.node_name.clone(),
+            zone: endpoint.zone.clone(),
+            for_zones: (!endpoint.hints.is_empty()).then(|| endpoint.hints.clone()),
+        });
+        let ports = slice.ports.iter().map(|port| EndpointPort {
+            name: Some(port.name.clone()),
+            protocol: Some(port.protocol),
+            port: Some(port.port),
+            app_protocol: None,
+        });
+        Self {
+            cluster: cluster.clone(),
+            cluster_id: *cluster_id,
+            key: EndpointSliceKey::new(&slice.namespace, &slice.name),
+            labels: slice.labels.clone(),
+            annotations: slice.annotations.clone(),
+            address_type: AddressType::Ipv4,
+            endpoints: endpoints.collect(),
+            ports: ports.collect(),
+        }
+    }
 }
 
 /// Something that the kvstore client should do.
@@ -214,6 +250,7 @@ impl ExportState {
             Event::LocalSynced
             | Event::NodeZone { .. }
             | Event::NodeLabels { .. }
+            | Event::NodeAddresses { .. }
             | Event::RemoteAdded { .. }
             | Event::RemoteExports { .. }
             | Event::RemoteService { .. }

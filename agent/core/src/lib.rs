@@ -4,6 +4,8 @@
 //!   slices of remote clusters) into what the load balancer should hold: [`Effect`]s for the datapath.
 //! - [`ExportState::step`] turns local services, endpoint slices and namespaces into what the cluster's own kvstore
 //!   should hold: [`ExportEffect`]s for the kvstore client.
+//! - [`ExportObjects`] does the same for nodes, addresses and identities.
+//! - [`Identities`] and [`PodLabels`] say which identity a pod of the local cluster has.
 //! - [`ServiceV2`] says in which formats services are written, and which is read of a peer.
 //! - [`Ipcache`] turns nodes and addresses into what the ipcache should hold.
 //! - [`Lifecycle::step`] turns what happens to the connection with one remote cluster into what is to be done about it.
@@ -19,7 +21,9 @@ mod annotation;
 mod backends;
 mod event;
 mod export;
+mod export_objects;
 mod frontends;
+mod identity;
 mod ipcache;
 mod lifecycle;
 mod local;
@@ -38,6 +42,8 @@ pub use affinity::select;
 pub use annotation::{AFFINITY, Annotation, GLOBAL, GLOBAL_NAMESPACE, SHARED, affinity, is_global, is_shared};
 pub use event::{Effect, Event};
 pub use export::{ExportConfig, ExportEffect, ExportState, ExportedSlice, export};
+pub use export_objects::ExportObjects;
+pub use identity::{Identities, PodLabels};
 pub use ipcache::{Ipcache, IpcacheChange};
 pub use lifecycle::{Action, Input, Lifecycle, LifecycleConfig, Trouble};
 pub use local::{

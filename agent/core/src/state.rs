@@ -25,7 +25,8 @@ pub struct Config {
     pub cluster_id: ClusterId,
     /// Name of the node.
     pub node_name: String,
-    /// IPv4 addresses of the node that node ports are put on, besides the surrogate 0.0.0.0.
+    /// IPv4 addresses of the node that node ports are put on, besides the surrogate 0.0.0.0, until
+    /// [`Event::NodeAddresses`] tells them.
     pub node_addresses: Vec<Ipv4Addr>,
     /// Zone of the node, until [`Event::NodeZone`] tells it.
     pub zone: Option<String>,
@@ -151,6 +152,11 @@ impl State {
             Event::NodeZone { zone } => {
                 let changed = self.node.zone != zone;
                 self.node.zone = zone;
+                self.services_if(changed)
+            }
+            Event::NodeAddresses { addresses } => {
+                let changed = self.node.addresses != addresses;
+                self.node.addresses = addresses;
                 self.services_if(changed)
             }
             Event::NodeLabels { labels } => {

@@ -1,31 +1,59 @@
 //! Who is behind each address: what remote clusters say of their nodes and addresses, and the ipcache map.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use mesh_core::{Ipcache, IpcacheChange};
 use mesh_datapath::{DatapathError, IpcacheChange as Write};
-use mesh_types::{ClusterName, IpPrefix};
+use mesh_k8s::{Kind, LocalEvent};
+use mesh_types::{ClusterId, ClusterName, IpPrefix};
 use mesh_wire::{IpEntry, IpPrefix as KeyPrefix, Node, Resource};
 
 /// The kinds of objects that the ipcache is made of.
 const KINDS: [Resource; 2] = [Resource::Nodes, Resource::Ip];
+/// The same in our own cluster.
+const LOCAL_KINDS: [Kind; 2] = [Kind::CiliumNodes, Kind::CiliumEndpoints];
 
 /// What is known, and the map that holds it.
 pub(crate) struct Addresses {
+    /// Our own cluster and node.
+    us: (ClusterName, ClusterId, String),
     state: Ipcache,
+    /// Addresses of each endpoint of our own cluster.
+    endpoints: BTreeMap<(String, String), Vec<KeyPrefix>>,
+    /// Addresses of our own node: what is behind them needs no tunnel.
+    own: BTreeSet<IpAddr>,
     map: Box<dyn mesh_datapath::Ipcache + Send>,
     /// Changes that could not be written, by prefix.
     failed: BTreeMap<IpPrefix, Write>,
     /// What each remote cluster has told completely.
     told: BTreeMap<ClusterName, BTreeSet<Resource>>,
+    /// The same of our own.
+    told_local: BTreeSet<Kind>,
     pruned: bool,
 }
 
 impl Addresses {
     /// Nothing is known; what the map holds stays until all sources were heard.
-    pub(crate) fn new(node: &str, map: Box<dyn mesh_datapath::Ipcache + Send>) -> Self {
-        let mut addresses =
-            Self { state: Ipcache::new(node), map, failed: BTreeMap::new(), told: BTreeMap::new(), pruned: false };
+    pub(crate) fn new(
+        cluster: ClusterName,
+        cluster_id: ClusterId,
+        node: &str,
+        map: Box<dyn mesh_datapath::Ipcache + Send>,
+    ) -> Self {
+        let mut addresses = Self {
+            us: (cluster, cluster_id, node.to_owned()),
+            state: Ipcache::new(node),
+            endpoints: BTreeMap::new(),
+            own: BTreeSet::new(),
+            map,
+            failed: BTreeMap::new(),
+            told: BTreeMap::new(),
+            told_local: BTreeSet::new(),
+            pruned: false,
+        };
         addresses.write(Ipcache::world());
         addresses
     }
@@ -42,6 +70,47 @@ impl Addresses {
         self.write(changes);
     }
 
+    /// What changed in our own cluster, as far as it is about addresses.
+    pub(crate) fn local(&mut self, event: &LocalEvent) {
+        match event {
+            LocalEvent::CiliumNode { name, node } => {
+                let node = node.as_ref().map(|node| node.exported(&self.us.0, self.us.1));
+                if *name == self.us.2 {
+                    self.own = node.iter().flat_map(|node| &node.addresses).map(|address| address.ip).collect();
+                }
+                let changes = self.state.node(None, name, node.as_ref());
+                self.write(changes);
+            }
+            LocalEvent::CiliumEndpoint { namespace, name, endpoint } => {
+                let entries = endpoint.as_ref().map(|endpoint| endpoint.exported()).unwrap_or_default();
+                self.local_endpoint((namespace.clone(), name.clone()), entries);
+            }
+            LocalEvent::Listed(kind) => {
+                self.told_local.insert(*kind);
+                self.prune(false);
+            }
+            _ => {}
+        }
+    }
+
+    fn local_endpoint(&mut self, name: (String, String), mut entries: Vec<IpEntry>) {
+        let prefixes: Vec<KeyPrefix> = entries.iter().map(|entry| entry.prefix).collect();
+        let before = self.endpoints.insert(name.clone(), prefixes.clone()).unwrap_or_default();
+        if prefixes.is_empty() {
+            self.endpoints.remove(&name);
+        }
+        // Another endpoint may have taken an address over meanwhile.
+        let taken = |prefix: &KeyPrefix| self.endpoints.values().any(|all| all.contains(prefix));
+        let gone: Vec<KeyPrefix> = before.into_iter().filter(|prefix| !taken(prefix)).collect();
+        for prefix in gone {
+            self.set(None, prefix, None);
+        }
+        for entry in &mut entries {
+            entry.host = entry.host.filter(|host| !self.own.contains(host));
+            self.set(None, entry.prefix, Some(entry));
+        }
+    }
+
     /// The newest value of a node of a remote cluster.
     pub(crate) fn node(&mut self, cluster: ClusterName, name: &str, node: Option<&Node>) {
         let changes = self.state.node(Some(cluster), name, node);
@@ -50,9 +119,13 @@ impl Addresses {
 
     /// The newest value of an address of a remote cluster.
     pub(crate) fn endpoint(&mut self, cluster: ClusterName, prefix: KeyPrefix, entry: Option<&IpEntry>) {
+        self.set(Some(cluster), prefix, entry);
+    }
+
+    fn set(&mut self, owner: Option<ClusterName>, prefix: KeyPrefix, entry: Option<&IpEntry>) {
         let network = prefix.network();
         let prefix = IpPrefix::new(network.addr(), network.prefix_len()).unwrap_or_else(|_| prefix.ip().into());
-        let changes = self.state.endpoint(Some(cluster), prefix, entry);
+        let changes = self.state.endpoint(owner, prefix, entry);
         self.write(changes);
     }
 
@@ -66,7 +139,8 @@ impl Addresses {
     /// Forgets what an earlier life left in the map, once everybody was heard or `anyway`.
     pub(crate) fn prune(&mut self, anyway: bool) {
         let heard = |told: &BTreeSet<Resource>| KINDS.iter().all(|kind| told.contains(kind));
-        if self.pruned || !(anyway || self.told.values().all(heard)) {
+        let all_heard = self.told.values().all(heard) && LOCAL_KINDS.iter().all(|kind| self.told_local.contains(kind));
+        if self.pruned || !(anyway || all_heard) {
             return;
         }
         let world: BTreeSet<IpPrefix> = Ipcache::world().into_iter().map(|(prefix, _)| prefix).collect();

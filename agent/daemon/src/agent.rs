@@ -22,6 +22,7 @@ use tokio_stream::{StreamExt as _, StreamMap, wrappers::ReceiverStream};
 
 use crate::{
     addresses::Addresses,
+    describer::Describer,
     local,
     mesh_directory::{FileChange, MeshDirectory},
     notify,
@@ -57,6 +58,8 @@ pub(crate) struct Agent<D> {
     ids: ClusterIds,
     lifecycle: LifecycleConfig,
     addresses: Addresses,
+    /// Who tells others of our node; `None` when nobody does.
+    describer: Option<Describer>,
     clusters: BTreeMap<ClusterName, RemoteCluster>,
     /// Each cluster's events, taken away with the cluster, so that none comes after its removal.
     remote: StreamMap<ClusterName, ReceiverStream<RemoteEvent>>,
@@ -79,6 +82,7 @@ impl<D: Datapath> Agent<D> {
         datapath: D,
         lifecycle: LifecycleConfig,
         addresses: Addresses,
+        describer: Option<Describer>,
         trace: Trace,
     ) -> Self {
         Self {
@@ -88,6 +92,7 @@ impl<D: Datapath> Agent<D> {
             ids: ClusterIds::new(),
             lifecycle,
             addresses,
+            describer,
             clusters: BTreeMap::new(),
             remote: StreamMap::new(),
             failed: BTreeMap::new(),
@@ -116,6 +121,7 @@ impl<D: Datapath> Agent<D> {
                         notify::ready();
                     }
                 }
+                never = described(self.describer.as_mut()) => match never {},
                 Some((cluster, event)) = self.remote.next() => self.remote_event(cluster, event),
                 touched = touched(inputs.directory.as_ref()) => {
                     touched.context("failed to watch the directory of remote clusters")?;
@@ -148,7 +154,13 @@ impl<D: Datapath> Agent<D> {
             self.trace.record(Stage::Kubernetes, cluster, service, version.as_str());
         }
         let origin = about.as_ref().map(|(cluster, service, version)| (cluster, service, version.clone()));
-        self.step(local::event(event), origin);
+        if let Some(describer) = &mut self.describer {
+            describer.take(&event);
+        }
+        self.addresses.local(&event);
+        for event in local::events(event) {
+            self.step(event, origin.clone());
+        }
     }
 
     fn remote_event(&mut self, cluster: ClusterName, event: RemoteEvent) {
@@ -352,6 +364,13 @@ impl std::fmt::Display for ErrorChain<'_> {
         }
         Ok(())
     }
+}
+
+async fn described(describer: Option<&mut Describer>) -> std::convert::Infallible {
+    if let Some(describer) = describer {
+        describer.work().await;
+    }
+    std::future::pending().await
 }
 
 async fn touched(directory: Option<&MeshDirectory>) -> std::io::Result<()> {

@@ -1,11 +1,13 @@
 //! `mesh-agent apiserver`: exports our cluster's global services to our own etcd.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
-use mesh_core::{ExportConfig, ExportEffect, ExportState};
-use mesh_k8s::{LocalEvent, LocalWatch};
+use mesh_core::{ExportConfig, ExportEffect, ExportObjects, ExportState, ServiceV2};
+use mesh_k8s::{CiliumObjects, Kind, LocalEvent, LocalWatch};
 use mesh_kvstore::{EtcdConnector, Exporter, ExporterOptions, OnWritten, Scope, Write};
-use mesh_types::ClusterName;
-use mesh_wire::{ClusterConfig, Key, Layout, Resource};
+use mesh_types::{ClusterId, ClusterName};
+use mesh_wire::{ClusterConfig, EndpointSlice, EndpointSliceKey, Key, Layout, Resource};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -15,8 +17,11 @@ use crate::{
     trace::{Stage, Trace},
 };
 
-/// The kinds of objects that are announced. A reader waits for each of them, also for those that we export none of.
-const EXPORTED: [Resource; 4] = [Resource::Services, Resource::Nodes, Resource::Ip, Resource::Identities];
+/// What is watched.
+const WATCHED: [Kind; 6] =
+    [Kind::Services, Kind::Slices, Kind::Namespaces, Kind::CiliumNodes, Kind::CiliumEndpoints, Kind::CiliumIdentities];
+/// How long to wait before Cilium's kinds are defined anew, when that failed.
+const DEFINE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until a signal asks for the end. The keys stay until their leases expire.
 pub(crate) fn run(options: &ApiserverOptions) -> anyhow::Result<()> {
@@ -28,19 +33,36 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     let (trace, _trace_writer) = Trace::open(options.trace.trace_file.as_deref())?;
     let cluster = &options.cluster;
     let (name, id) = (cluster.cluster_name.clone(), cluster.cluster_id()?);
-    let config = ClusterConfig::exported(id, cluster.limit()?);
+    let formats = options.services.clustermesh_service_v2.map(ServiceV2::writes).unwrap_or_default();
+    let mut config = ClusterConfig::exported(id, cluster.limit()?);
+    config.capabilities.endpoint_slices_export_mode = formats.capability();
+    let mut exported = vec![Resource::Nodes, Resource::Ip, Resource::Identities];
+    exported.extend(formats.has_services().then_some(Resource::Services));
+    exported.extend(formats.has_endpoint_slices().then_some(Resource::EndpointSlices));
     let exporter_options = ExporterOptions {
         lease_ttl: options.kvstore.kvstore_lease_ttl,
         on_written: trace.is_on().then(|| on_written(trace.clone())),
-        ..ExporterOptions::for_cluster(&name, &config, &EXPORTED)
+        ..ExporterOptions::for_cluster(&name, &config, &exported)
     };
     let exporter = Exporter::spawn(exporter_options, EtcdConnector::new(options.kvstore.etcd_config()?));
     let client = mesh_k8s::client(&cluster.k8s_kubeconfig_path).await?;
-    let (_watch, local) = LocalWatch::spawn(client);
-    tracing::info!(cluster = %name, %id, "export starts");
-    let state = ExportState::new(ExportConfig::new(name.clone(), id));
+    let (_watch, local) = LocalWatch::spawn(&client, &WATCHED, None);
+    tracing::info!(cluster = %name, %id, ?formats, "export starts");
+    let export_config = ExportConfig {
+        formats,
+        default_global_namespace: options.services.clustermesh_default_global_namespace,
+        ..ExportConfig::new(name.clone(), id)
+    };
+    let export = Export {
+        cluster: name.clone(),
+        cluster_id: id,
+        state: ExportState::new(export_config),
+        objects: ExportObjects::new(name),
+        trace,
+    };
     tokio::select! {
-        result = export(name.clone(), state, local, exporter.writes(), trace) => result.map(|never| match never {}),
+        result = export.run(local, exporter.writes()) => result.map(|never| match never {}),
+        never = define(CiliumObjects::new(client)) => match never {},
         never = tell_ready(&exporter) => match never {},
         signal = shutdown.requested() => {
             tracing::info!(signal, "export ends, the keys stay until their leases expire");
@@ -49,34 +71,100 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Hands every change on at once.
-async fn export(
-    cluster: ClusterName,
-    mut state: ExportState,
-    mut local: mpsc::Receiver<LocalEvent>,
-    writes: mpsc::Sender<Write>,
-    trace: Trace,
-) -> anyhow::Result<std::convert::Infallible> {
+/// Sees to it that Cilium's kinds are defined: readers wait for the objects of them, even if there are none.
+async fn define(objects: CiliumObjects) -> std::convert::Infallible {
+    let mut again = tokio::time::interval(DEFINE_AGAIN);
     loop {
-        let event = local.recv().await.context("the watch of the Kubernetes API ended")?;
-        if let Some((service, version)) = event.about() {
-            trace.record(Stage::Kubernetes, &cluster, service, version);
+        again.tick().await;
+        match objects.define().await {
+            Ok(()) => return std::future::pending().await,
+            Err(error) => tracing::warn!(%error, again = ?DEFINE_AGAIN, "Failed to define Cilium's kinds"),
         }
-        for effect in state.step(local::event(event)) {
-            let wishes = match effect {
-                ExportEffect::Put { key, value } => vec![Write::Put { key, value }],
-                ExportEffect::Delete { key } => vec![Write::Delete { key }],
-                ExportEffect::Synced => {
-                    let scope = |resource| Scope::of(resource, Layout::State, &cluster);
-                    EXPORTED.map(|resource| Write::Complete(scope(resource))).into()
-                }
-                // Not among the formats that are asked for.
-                ExportEffect::PutSlice(_) | ExportEffect::DeleteSlice { .. } => continue,
-            };
-            for write in wishes {
+    }
+}
+
+/// What the task owns.
+struct Export {
+    cluster: ClusterName,
+    cluster_id: ClusterId,
+    state: ExportState,
+    objects: ExportObjects,
+    trace: Trace,
+}
+
+impl Export {
+    /// Hands every change on at once.
+    async fn run(
+        mut self,
+        mut local: mpsc::Receiver<LocalEvent>,
+        writes: mpsc::Sender<Write>,
+    ) -> anyhow::Result<std::convert::Infallible> {
+        loop {
+            let event = local.recv().await.context("the watch of the Kubernetes API ended")?;
+            if let Some((service, version)) = event.about() {
+                self.trace.record(Stage::Kubernetes, &self.cluster, service, version);
+            }
+            for write in self.take(event) {
                 writes.send(write).await.context("the writer of our own etcd ended")?;
             }
         }
+    }
+
+    fn take(&mut self, event: LocalEvent) -> Vec<Write> {
+        let effects = match event {
+            LocalEvent::CiliumNode { name, node } => {
+                let node = node.map(|node| node.exported(&self.cluster, self.cluster_id));
+                self.objects.node(&name, node.as_ref()).into_iter().collect()
+            }
+            LocalEvent::CiliumIdentity { number, identity } => {
+                let labels = identity.map(|identity| identity.identity_labels());
+                self.objects.identity(number, labels.as_ref()).into_iter().collect()
+            }
+            LocalEvent::CiliumEndpoint { namespace, name, endpoint } => {
+                let entries = endpoint.map(|endpoint| endpoint.exported()).unwrap_or_default();
+                self.objects.endpoint(&namespace, &name, entries)
+            }
+            LocalEvent::Listed(kind) => {
+                return complete(kind).map(|resource| self.complete(resource)).into_iter().collect();
+            }
+            other => local::events(other).into_iter().flat_map(|event| self.state.step(event)).collect(),
+        };
+        effects.into_iter().flat_map(|effect| self.writes(effect)).collect()
+    }
+
+    fn writes(&self, effect: ExportEffect) -> Vec<Write> {
+        let slice_key = |namespace: &str, name: &str| {
+            let key = EndpointSliceKey::new(namespace, name);
+            Key::endpoint_slice(Layout::State, &self.cluster, &key).to_string()
+        };
+        match effect {
+            ExportEffect::Put { key, value } => vec![Write::Put { key, value }],
+            ExportEffect::Delete { key } => vec![Write::Delete { key }],
+            ExportEffect::PutSlice(exported) => {
+                let slice = EndpointSlice::from(&exported);
+                let key = slice_key(&exported.slice.namespace, &exported.slice.name);
+                vec![Write::Put { key, value: slice.encode() }]
+            }
+            ExportEffect::DeleteSlice { namespace, name } => vec![Write::Delete { key: slice_key(&namespace, &name) }],
+            // Only those that are announced at all have a scope.
+            ExportEffect::Synced => {
+                [Resource::Services, Resource::EndpointSlices].map(|resource| self.complete(resource)).into()
+            }
+        }
+    }
+
+    fn complete(&self, resource: Resource) -> Write {
+        Write::Complete(Scope::of(resource, Layout::State, &self.cluster))
+    }
+}
+
+/// What is all written when the first list of a kind is; services need more than one.
+fn complete(kind: Kind) -> Option<Resource> {
+    match kind {
+        Kind::CiliumNodes => Some(Resource::Nodes),
+        Kind::CiliumEndpoints => Some(Resource::Ip),
+        Kind::CiliumIdentities => Some(Resource::Identities),
+        Kind::Services | Kind::Slices | Kind::Namespaces | Kind::Nodes | Kind::Pods => None,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use mesh_core::ServiceV2;
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 
 /// Where the socket and other run-time files of an agent are.
@@ -116,6 +117,29 @@ pub(crate) struct TraceOptions {
     pub(crate) trace_file: Option<PathBuf>,
 }
 
+/// Which services are global, and how they are written and read.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceOptions {
+    /// Format of services: `prefer-legacy` writes both and reads services v1, `prefer-endpointslice` writes both and reads
+    /// endpoint slices, `only-endpointslice` writes and reads those only; without it services v1 are written, and of
+    /// peers is read what they write
+    #[arg(long, env = "CILIUM_CLUSTERMESH_SERVICE_V2", value_name = "MODE", value_parser = service_v2)]
+    pub(crate) clustermesh_service_v2: Option<ServiceV2>,
+    /// Whether services of a namespace without the annotation `clustermesh.cilium.io/global` are global if they say so
+    #[arg(long, env = "CILIUM_CLUSTERMESH_DEFAULT_GLOBAL_NAMESPACE", value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true)]
+    pub(crate) clustermesh_default_global_namespace: bool,
+}
+
+fn service_v2(text: &str) -> Result<ServiceV2, String> {
+    match text {
+        "prefer-legacy" => Ok(ServiceV2::PreferLegacy),
+        "prefer-endpointslice" => Ok(ServiceV2::PreferEndpointSlice),
+        "only-endpointslice" => Ok(ServiceV2::OnlyEndpointSlice),
+        _ => Err("must be `prefer-legacy`, `prefer-endpointslice` or `only-endpointslice`".to_owned()),
+    }
+}
+
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
@@ -132,6 +156,11 @@ pub(crate) struct RunOptions {
     /// How long a remote cluster may not be ready before its services are dropped, such as `10m`; 0 for ever
     #[arg(long, env = "CILIUM_CLUSTERMESH_CACHE_TTL", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) clustermesh_cache_ttl: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) services: ServiceOptions,
+    /// Prefer backends of the node's zone for services that ask for it
+    #[arg(long, env = "CILIUM_ENABLE_SERVICE_TOPOLOGY")]
+    pub(crate) enable_service_topology: bool,
     /// Directory for run-time files
     #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
@@ -157,6 +186,8 @@ pub(crate) struct ApiserverOptions {
     pub(crate) cluster: ClusterOptions,
     #[command(flatten)]
     pub(crate) kvstore: KvstoreOptions,
+    #[command(flatten)]
+    pub(crate) services: ServiceOptions,
     #[command(flatten)]
     pub(crate) trace: TraceOptions,
 }

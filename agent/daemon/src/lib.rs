@@ -18,6 +18,7 @@ mod cleanup;
 mod cli;
 #[cfg(feature = "planted-defects")]
 mod defect;
+mod describer;
 mod kvstoremesh;
 mod local;
 mod logging;

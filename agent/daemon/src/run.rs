@@ -1,15 +1,16 @@
 //! `mesh-agent run`: the agent of a node.
 
 use anyhow::Context as _;
-use mesh_core::{Config, LifecycleConfig, ServiceV2, State};
+use mesh_core::{Config, LifecycleConfig, State};
 use mesh_datapath::{BpfDatapath, BpfIpcache, Datapath as _};
-use mesh_k8s::LocalWatch;
+use mesh_k8s::{CiliumObjects, Kind, LocalWatch};
 use mesh_wire::Resource;
 
 use crate::{
     addresses::Addresses,
     agent::{Agent, Inputs},
     cli::RunOptions,
+    describer::{Describer, Describes},
     mesh_directory::MeshDirectory,
     runtime::{Shutdown, block_on},
     status::StatusServer,
@@ -19,6 +20,18 @@ use crate::{
 /// What is read of remote clusters; of services and endpoint slices one, as each of them writes them.
 const READ: [Resource; 5] =
     [Resource::Services, Resource::EndpointSlices, Resource::Nodes, Resource::Ip, Resource::Identities];
+
+/// What is watched in our own cluster.
+const WATCHED: [Kind; 8] = [
+    Kind::Services,
+    Kind::Slices,
+    Kind::Namespaces,
+    Kind::Nodes,
+    Kind::Pods,
+    Kind::CiliumNodes,
+    Kind::CiliumEndpoints,
+    Kind::CiliumIdentities,
+];
 
 /// Runs until a signal asks for the end. The datapath stays as it is then: connections go on being balanced.
 pub(crate) fn run(options: &RunOptions) -> anyhow::Result<()> {
@@ -37,20 +50,30 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     let client = mesh_k8s::client(&cluster.k8s_kubeconfig_path).await?;
     let datapath = BpfDatapath::open(&options.datapath.options()).context("failed to open the datapath")?;
     let ipcache = BpfIpcache::open(&options.datapath.bpf_root).context("failed to open the ipcache")?;
-    let addresses = Addresses::new(&options.node_name, Box::new(ipcache));
+    let addresses = Addresses::new(name.clone(), id, &options.node_name, Box::new(ipcache));
     let (_server, status) = StatusServer::start(&options.state_dir)?;
-    let (_watch, local) = LocalWatch::spawn(client);
+    let (_watch, local) = LocalWatch::spawn(&client, &WATCHED, Some(&options.node_name));
     let restored = datapath.restored();
-    let config = Config { restored, ..Config::new(name.clone(), id, &options.node_name) };
+    let service_v2 = options.services.clustermesh_service_v2.unwrap_or_default();
+    let config = Config {
+        restored,
+        service_topology: options.enable_service_topology,
+        default_global_namespace: options.services.clustermesh_default_global_namespace,
+        service_v2,
+        ..Config::new(name.clone(), id, &options.node_name)
+    };
     tracing::info!(cluster = %name, %id, node = options.node_name, restored = config.restored, "agent starts");
     let lifecycle = LifecycleConfig {
         cluster_id: id,
         limit: cluster.limit()?,
         resources: READ.into(),
-        service_v2: Some(ServiceV2::default()),
+        service_v2: Some(service_v2),
         cache_ttl: options.clustermesh_cache_ttl.filter(|ttl| !ttl.is_zero()),
     };
-    let agent = Agent::new(name, State::new(config), datapath, lifecycle, addresses, trace);
+    let who =
+        Describes { cluster: name.clone(), cluster_id: id, limit: cluster.limit()?, node: options.node_name.clone() };
+    let describer = Some(Describer::new(who, CiliumObjects::new(client)));
+    let agent = Agent::new(name, State::new(config), datapath, lifecycle, addresses, describer, trace);
     tokio::select! {
         result = agent.run(Inputs { local, directory, status }) => result.map(|never| match never {}),
         signal = shutdown.requested() => {

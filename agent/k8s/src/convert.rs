@@ -1,10 +1,10 @@
 //! Kubernetes objects, reduced to what the mesh needs. What cannot be understood is left out, as kube-proxy does.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use k8s_openapi::{
     api::{
-        core::v1::{Service, ServicePort as ApiServicePort},
+        core::v1::{Namespace, Node, Pod, Service, ServicePort as ApiServicePort},
         discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::util::intstr::IntOrString,
@@ -54,6 +54,109 @@ pub fn service(object: &Service) -> LocalService {
             Some("ExternalName") => ServiceKind::ExternalName,
             _ => ServiceKind::ClusterIp,
         },
+    }
+}
+
+/// A Namespace, as far as it matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalNamespace {
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its labels, which are part of its pods' identities.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Reduces a Namespace.
+pub fn namespace(object: &Namespace) -> LocalNamespace {
+    LocalNamespace {
+        annotations: object.metadata.annotations.clone().unwrap_or_default(),
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+    }
+}
+
+/// A Node, as far as it matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalNode {
+    /// Its UID.
+    pub uid: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its addresses with their kinds, such as `InternalIP`; names are left out.
+    pub addresses: Vec<(String, String)>,
+    /// Addresses of its pods.
+    pub pod_cidrs: Vec<String>,
+}
+
+impl LocalNode {
+    /// Label with the zone that a node is in.
+    const ZONE: &'static str = "topology.kubernetes.io/zone";
+
+    /// The zone that it is in.
+    pub fn zone(&self) -> Option<String> {
+        self.labels.get(Self::ZONE).filter(|zone| !zone.is_empty()).cloned()
+    }
+
+    /// Its IPv4 addresses by which other machines reach it.
+    pub fn ipv4(&self) -> Vec<Ipv4Addr> {
+        self.addresses.iter().filter_map(|(_, ip)| ip.parse().ok()).collect()
+    }
+}
+
+/// Reduces a Node.
+pub fn node(object: &Node) -> LocalNode {
+    /// Kinds of addresses that are addresses.
+    const KINDS: [&str; 2] = ["InternalIP", "ExternalIP"];
+    let spec = object.spec.as_ref();
+    let single = || spec.and_then(|spec| spec.pod_cidr.clone()).into_iter().collect();
+    let addresses = object.status.as_ref().and_then(|status| status.addresses.as_ref()).into_iter().flatten();
+    LocalNode {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+        addresses: addresses
+            .filter(|address| KINDS.contains(&address.type_.as_str()))
+            .map(|address| (address.type_.clone(), address.address.clone()))
+            .collect(),
+        pod_cidrs: spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_else(single),
+    }
+}
+
+/// A Pod, as far as it matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalPod {
+    /// Its UID.
+    pub uid: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its addresses; none while it has no network, after its end, and when it has its node's.
+    pub addresses: Vec<String>,
+    /// Its service account; empty for the default one.
+    pub service_account: String,
+    /// Ports that have names: name, number and protocol.
+    pub named_ports: Vec<(String, u16, String)>,
+}
+
+/// Reduces a Pod.
+pub fn pod(object: &Pod) -> LocalPod {
+    let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
+    let has_own = !spec.is_some_and(|spec| spec.host_network == Some(true));
+    let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
+    let lives = !["Succeeded", "Failed"].contains(&phase);
+    let addresses = status.filter(|_| has_own && lives).map(|status| {
+        let all = status.pod_ips.iter().flatten().map(|ip| ip.ip.clone()).collect::<Vec<_>>();
+        if all.is_empty() { status.pod_ip.iter().cloned().collect() } else { all }
+    });
+    let ports =
+        spec.into_iter().flat_map(|spec| &spec.containers).flat_map(|container| container.ports.iter().flatten());
+    let named_ports = ports.filter_map(|port| {
+        let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
+        Some((port.name.clone()?, port_number(port.container_port)?, protocol))
+    });
+    LocalPod {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+        addresses: addresses.unwrap_or_default().into_iter().filter(|ip| !ip.is_empty()).collect(),
+        service_account: spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
+        named_ports: named_ports.collect(),
     }
 }
 

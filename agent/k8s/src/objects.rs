@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    api::{
+        core::v1::{Namespace, Node, Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::runtime::watcher::Event;
@@ -11,7 +14,7 @@ use mesh_core::SERVICE_NAME_LABEL;
 use mesh_planted::{Defect, planted};
 use mesh_types::ServiceKey;
 
-use crate::{LocalEvent, convert};
+use crate::{CiliumEndpoint, CiliumIdentity, CiliumNode, LocalEvent, cilium, convert};
 
 /// Label by which another service proxy claims a Service and its slices for itself.
 const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
@@ -23,10 +26,10 @@ type Name = (String, String);
 pub(crate) trait Watched {
     /// The object's metadata.
     fn metadata(&self) -> &ObjectMeta;
-    /// The event that tells its value.
-    fn put(&self) -> LocalEvent;
+    /// The event that tells its value; `None` for one that means nothing to us.
+    fn put(&self) -> Option<LocalEvent>;
     /// The event that tells that an object with this name is gone; the last that was seen of it, if anything.
-    fn deleted(namespace: String, name: String, last: Option<&Self>) -> LocalEvent;
+    fn deleted(namespace: String, name: String, last: Option<&Self>) -> Option<LocalEvent>;
 }
 
 impl Watched for Service {
@@ -34,14 +37,14 @@ impl Watched for Service {
         &self.metadata
     }
 
-    fn put(&self) -> LocalEvent {
+    fn put(&self) -> Option<LocalEvent> {
         let service = convert::service(self);
-        LocalEvent::Service { key: service.key.clone(), service: Some(service), version: version(self) }
+        Some(LocalEvent::Service { key: service.key.clone(), service: Some(service), version: version(self) })
     }
 
-    fn deleted(namespace: String, name: String, last: Option<&Self>) -> LocalEvent {
+    fn deleted(namespace: String, name: String, last: Option<&Self>) -> Option<LocalEvent> {
         let version = last.map(version).unwrap_or_default();
-        LocalEvent::Service { key: ServiceKey { namespace, name }, service: None, version }
+        Some(LocalEvent::Service { key: ServiceKey { namespace, name }, service: None, version })
     }
 }
 
@@ -50,17 +53,106 @@ impl Watched for EndpointSlice {
         &self.metadata
     }
 
-    fn put(&self) -> LocalEvent {
+    fn put(&self) -> Option<LocalEvent> {
         let slice = convert::slice(self);
         let (namespace, name) = (slice.namespace.clone(), slice.name.clone());
         let service = slice.service.as_ref().map(|service| ServiceKey::new(&namespace, service));
-        LocalEvent::Slice { namespace, name, slice: Some(slice), service, version: version(self) }
+        Some(LocalEvent::Slice { namespace, name, slice: Some(slice), service, version: version(self) })
     }
 
-    fn deleted(namespace: String, name: String, last: Option<&Self>) -> LocalEvent {
+    fn deleted(namespace: String, name: String, last: Option<&Self>) -> Option<LocalEvent> {
         let service = last.and_then(|last| last.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL));
         let service = service.map(|service| ServiceKey::new(&namespace, service));
-        LocalEvent::Slice { namespace, name, slice: None, service, version: last.map(version).unwrap_or_default() }
+        let version = last.map(version).unwrap_or_default();
+        Some(LocalEvent::Slice { namespace, name, slice: None, service, version })
+    }
+}
+
+impl Watched for Namespace {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> Option<LocalEvent> {
+        let name = self.metadata.name.clone().unwrap_or_default();
+        Some(LocalEvent::Namespace { name, namespace: Some(convert::namespace(self)) })
+    }
+
+    fn deleted(_: String, name: String, _: Option<&Self>) -> Option<LocalEvent> {
+        Some(LocalEvent::Namespace { name, namespace: None })
+    }
+}
+
+impl Watched for Node {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> Option<LocalEvent> {
+        let name = self.metadata.name.clone().unwrap_or_default();
+        Some(LocalEvent::Node { name, node: Some(convert::node(self)) })
+    }
+
+    fn deleted(_: String, name: String, _: Option<&Self>) -> Option<LocalEvent> {
+        Some(LocalEvent::Node { name, node: None })
+    }
+}
+
+impl Watched for Pod {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> Option<LocalEvent> {
+        let (namespace, name) = name(self);
+        Some(LocalEvent::Pod { namespace, name, pod: Some(convert::pod(self)) })
+    }
+
+    fn deleted(namespace: String, name: String, _: Option<&Self>) -> Option<LocalEvent> {
+        Some(LocalEvent::Pod { namespace, name, pod: None })
+    }
+}
+
+impl Watched for CiliumNode {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> Option<LocalEvent> {
+        Some(LocalEvent::CiliumNode { name: self.name().to_owned(), node: Some(Box::new(self.clone())) })
+    }
+
+    fn deleted(_: String, name: String, _: Option<&Self>) -> Option<LocalEvent> {
+        Some(LocalEvent::CiliumNode { name, node: None })
+    }
+}
+
+impl Watched for CiliumEndpoint {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> Option<LocalEvent> {
+        let (namespace, name) = name(self);
+        Some(LocalEvent::CiliumEndpoint { namespace, name, endpoint: Some(Box::new(self.clone())) })
+    }
+
+    fn deleted(namespace: String, name: String, _: Option<&Self>) -> Option<LocalEvent> {
+        Some(LocalEvent::CiliumEndpoint { namespace, name, endpoint: None })
+    }
+}
+
+impl Watched for CiliumIdentity {
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn put(&self) -> Option<LocalEvent> {
+        Some(LocalEvent::CiliumIdentity { number: self.number()?, identity: Some(Box::new(self.clone())) })
+    }
+
+    fn deleted(_: String, name: String, _: Option<&Self>) -> Option<LocalEvent> {
+        Some(LocalEvent::CiliumIdentity { number: cilium::number(&name)?, identity: None })
     }
 }
 
@@ -107,12 +199,12 @@ impl Objects {
         }
         self.stale.remove(&name);
         self.known.insert(name);
-        Some(object.put())
+        object.put()
     }
 
     fn delete<K: Watched>(&mut self, name: Name, last: Option<&K>) -> Option<LocalEvent> {
         let known = self.known.remove(&name);
-        known.then(|| K::deleted(name.0, name.1, last))
+        known.then(|| K::deleted(name.0, name.1, last)).flatten()
     }
 }
 

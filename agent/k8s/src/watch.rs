@@ -1,16 +1,22 @@
 //! The task that watches.
 
-use std::{fmt::Debug, pin::pin, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
-use futures::{Stream, StreamExt as _, stream};
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Resource,
     runtime::{WatchStreamExt as _, utils::Backoff, watcher},
 };
 use mesh_core::{LocalService, LocalSlice};
 use mesh_planted::{Defect, planted};
-use mesh_types::ServiceKey;
+use mesh_types::{NumericIdentity, ServiceKey};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::mpsc,
@@ -18,13 +24,58 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::objects::{Objects, Watched};
+use crate::{
+    CiliumEndpoint, CiliumIdentity, CiliumNode, LocalNamespace, LocalNode, LocalPod,
+    objects::{Objects, Watched},
+};
 
 /// Events that may wait for the receiver; when full, the watch waits, and the API server keeps the rest.
 const EVENTS_WAITING_MAX: usize = 1024;
 
+/// A kind of object that can be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Services.
+    Services,
+    /// EndpointSlices.
+    Slices,
+    /// Namespaces.
+    Namespaces,
+    /// Nodes; of them the one that is asked for.
+    Nodes,
+    /// Pods; of them those of the node that is asked for.
+    Pods,
+    /// CiliumNodes.
+    CiliumNodes,
+    /// CiliumEndpoints.
+    CiliumEndpoints,
+    /// CiliumIdentities.
+    CiliumIdentities,
+}
+
+impl Kind {
+    /// Whether nothing can be decided before all of its objects are known. Cilium's kinds may not even exist yet.
+    fn is_waited_for(self) -> bool {
+        matches!(self, Self::Services | Self::Slices | Self::Namespaces | Self::Nodes)
+    }
+
+    /// In words.
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Slices => "endpoint slices",
+            Self::Namespaces => "namespaces",
+            Self::Nodes => "nodes",
+            Self::Pods => "pods",
+            Self::CiliumNodes => "CiliumNodes",
+            Self::CiliumEndpoints => "CiliumEndpoints",
+            Self::CiliumIdentities => "CiliumIdentities",
+        }
+    }
+}
+
 /// Something that changed in our own cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LocalEvent {
     /// A Service was written or deleted.
     Service {
@@ -48,7 +99,55 @@ pub enum LocalEvent {
         /// As that of a Service.
         version: String,
     },
-    /// The first lists of both kinds were told. Comes once.
+    /// A Namespace was written or deleted.
+    Namespace {
+        /// Its name.
+        name: String,
+        /// `None`: deleted.
+        namespace: Option<LocalNamespace>,
+    },
+    /// A Node was written or deleted.
+    Node {
+        /// Its name.
+        name: String,
+        /// `None`: deleted.
+        node: Option<LocalNode>,
+    },
+    /// A Pod was written or deleted.
+    Pod {
+        /// Namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// `None`: deleted.
+        pod: Option<LocalPod>,
+    },
+    /// A CiliumNode was written or deleted.
+    CiliumNode {
+        /// Its name.
+        name: String,
+        /// `None`: deleted.
+        node: Option<Box<CiliumNode>>,
+    },
+    /// A CiliumEndpoint was written or deleted.
+    CiliumEndpoint {
+        /// Namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// `None`: deleted.
+        endpoint: Option<Box<CiliumEndpoint>>,
+    },
+    /// A CiliumIdentity was written or deleted. Those whose name is no number are not told.
+    CiliumIdentity {
+        /// Its number.
+        number: NumericIdentity,
+        /// `None`: deleted.
+        identity: Option<Box<CiliumIdentity>>,
+    },
+    /// The first list of a kind was told. Comes once for each kind that is watched.
+    Listed(Kind),
+    /// The first lists of Services, EndpointSlices, Namespaces and Nodes were told, as far as they are watched. Comes once.
     Synced,
 }
 
@@ -58,20 +157,22 @@ impl LocalEvent {
         match self {
             Self::Service { key, version, .. } => Some((key, version)),
             Self::Slice { service, version, .. } => service.as_ref().map(|service| (service, version.as_str())),
-            Self::Synced => None,
+            _ => None,
         }
     }
 }
 
-/// A running watch on Services and EndpointSlices of all namespaces. Dropping it ends its task.
+/// A running watch on objects of all namespaces. Dropping it ends its task.
 #[derive(Debug)]
 pub struct LocalWatch(JoinHandle<()>);
 
 impl LocalWatch {
-    /// Starts the task. It tries for ever, until dropped or until the receiver is gone.
-    pub fn spawn(client: Client) -> (Self, mpsc::Receiver<LocalEvent>) {
+    /// Starts the task. Of Nodes and Pods only those of `node` are watched; none for any. It tries for ever, until dropped
+    /// or until the receiver is gone.
+    pub fn spawn(client: &Client, kinds: &[Kind], node: Option<&str>) -> (Self, mpsc::Receiver<LocalEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-        (Self(tokio::spawn(watch(client, events))), receiver)
+        let streams: Vec<_> = kinds.iter().map(|kind| (*kind, told(client.clone(), *kind, node))).collect();
+        (Self(tokio::spawn(watch(streams, events))), receiver)
     }
 }
 
@@ -81,22 +182,22 @@ impl Drop for LocalWatch {
     }
 }
 
-async fn watch(client: Client, events: mpsc::Sender<LocalEvent>) {
-    let services = objects(Api::<Service>::all(client.clone()));
-    let slices = objects(Api::<EndpointSlice>::all(client));
-    let (mut services, mut slices) = (pin!(services), pin!(slices));
-    let (mut known_services, mut known_slices) = (Objects::default(), Objects::default());
-    let mut synced = false;
-    loop {
-        let mut told = tokio::select! {
-            Some(event) = services.next() => take(&mut known_services, event, "services"),
-            Some(event) = slices.next() => take(&mut known_slices, event, "endpoint slices"),
-            // Neither stream ever ends: errors are items.
-            else => return,
-        };
-        if !synced && known_services.is_listed() && known_slices.is_listed() {
-            synced = true;
-            told.push(LocalEvent::Synced);
+/// Events of a kind, and whether all of its objects were told at least once.
+type Told = (Vec<LocalEvent>, bool);
+
+async fn watch(streams: Vec<(Kind, BoxStream<'static, Told>)>, events: mpsc::Sender<LocalEvent>) {
+    let mut waited_for: BTreeSet<Kind> =
+        streams.iter().map(|(kind, _)| *kind).filter(|kind| kind.is_waited_for()).collect();
+    let mut unlisted: BTreeSet<Kind> = streams.iter().map(|(kind, _)| *kind).collect();
+    let streams = streams.into_iter().map(|(kind, told)| told.map(move |told| (kind, told)).boxed());
+    let mut all = stream::select_all(streams);
+    // No stream ever ends: errors are items.
+    while let Some((kind, (mut told, listed))) = all.next().await {
+        if listed && unlisted.remove(&kind) {
+            told.push(LocalEvent::Listed(kind));
+            if waited_for.remove(&kind) && waited_for.is_empty() {
+                told.push(LocalEvent::Synced);
+            }
         }
         for event in told {
             if events.send(event).await.is_err() {
@@ -106,15 +207,41 @@ async fn watch(client: Client, events: mpsc::Sender<LocalEvent>) {
     }
 }
 
+/// What is told of a kind.
+fn told(client: Client, kind: Kind, node: Option<&str>) -> BoxStream<'static, Told> {
+    let of_node = |field: &str| node.map_or(String::new(), |node| format!("{field}={node}"));
+    match kind {
+        Kind::Services => of::<Service>(client, kind, String::new()),
+        Kind::Slices => of::<EndpointSlice>(client, kind, String::new()),
+        Kind::Namespaces => of::<Namespace>(client, kind, String::new()),
+        Kind::Nodes => of::<Node>(client, kind, of_node("metadata.name")),
+        Kind::Pods => of::<Pod>(client, kind, of_node("spec.nodeName")),
+        Kind::CiliumNodes => of::<CiliumNode>(client, kind, String::new()),
+        Kind::CiliumEndpoints => of::<CiliumEndpoint>(client, kind, String::new()),
+        Kind::CiliumIdentities => of::<CiliumIdentity>(client, kind, String::new()),
+    }
+}
+
+fn of<K>(client: Client, kind: Kind, fields: String) -> BoxStream<'static, Told>
+where
+    K: Resource<DynamicType = ()> + Watched + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut known = Objects::default();
+    let events = objects(Api::<K>::all(client), fields);
+    events.map(move |event| (take(&mut known, event, kind), known.is_listed())).boxed()
+}
+
 /// Lists and watches for ever.
 ///
 /// kube's watcher lists anew when a running watch ends with `410 Gone`, but when the API server refuses to begin one in
 /// that way it asks for the same resource version again and again. Then another watcher takes its place.
-fn objects<K>(api: Api<K>) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>
+fn objects<K>(api: Api<K>, fields: String) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let start = move || watcher(api.clone(), watcher::Config::default()).backoff(Retry::default()).boxed();
+    let config =
+        if fields.is_empty() { watcher::Config::default() } else { watcher::Config::default().fields(&fields) };
+    let start = move || watcher(api.clone(), config.clone()).backoff(Retry::default()).boxed();
     stream::unfold((start(), start), async |(mut objects, start)| {
         let event = objects.next().await?;
         if let Err(error) = &event
@@ -142,15 +269,29 @@ fn is_gone(error: &watcher::Error) -> bool {
     }
 }
 
+/// Whether the API server said `404 Not Found`: it has no such kind.
+fn is_missing(error: &watcher::Error) -> bool {
+    const NOT_FOUND: u16 = 404;
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => status.code == NOT_FOUND,
+        _ => false,
+    }
+}
+
 fn take<K: Watched>(
     objects: &mut Objects,
     event: Result<watcher::Event<K>, watcher::Error>,
-    what: &'static str,
+    kind: Kind,
 ) -> Vec<LocalEvent> {
     match event {
         Ok(event) => objects.take(event),
+        // Somebody is about to define it, or nobody ever will.
+        Err(error) if !objects.is_listed() && is_missing(&error) => {
+            tracing::debug!(kind = kind.plural(), "the Kubernetes API knows no such kind yet");
+            Vec::new()
+        }
         Err(error) => {
-            tracing::warn!(%error, what, "Watch of the Kubernetes API failed, trying again");
+            tracing::warn!(%error, what = kind.plural(), "Watch of the Kubernetes API failed, trying again");
             Vec::new()
         }
     }

@@ -29,8 +29,8 @@ fn agent() -> Agent<RecordingDatapath> {
         service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
     };
-    let addresses = Addresses::new("alpha-1", Box::new(RecordingIpcache::empty()));
-    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, addresses, Trace::off())
+    let addresses = Addresses::new(name("alpha"), config.cluster_id, "alpha-1", Box::new(RecordingIpcache::empty()));
+    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, addresses, None, Trace::off())
 }
 
 /// The ends of a running agent.

@@ -185,6 +185,14 @@ impl Api {
             "/apis/discovery.k8s.io/v1/endpointslices" => {
                 ("endpointslices", "EndpointSliceList", "discovery.k8s.io/v1")
             }
+            "/api/v1/namespaces" => ("namespaces", "NamespaceList", "v1"),
+            "/api/v1/nodes" => ("nodes", "NodeList", "v1"),
+            "/api/v1/pods" => ("pods", "PodList", "v1"),
+            "/apis/cilium.io/v2/ciliumnodes" => ("ciliumnodes", "CiliumNodeList", "cilium.io/v2"),
+            "/apis/cilium.io/v2/ciliumendpoints" => ("ciliumendpoints", "CiliumEndpointList", "cilium.io/v2"),
+            "/apis/cilium.io/v2/ciliumidentities" => ("ciliumidentities", "CiliumIdentityList", "cilium.io/v2"),
+            // Cilium's kinds are there.
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions" => return conflict(),
             _ => return response(StatusCode::NOT_FOUND, Full::default().boxed()),
         };
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
@@ -208,6 +216,14 @@ impl Api {
         let body = json!({"kind": list, "apiVersion": version, "metadata": metadata, "items": items});
         response(StatusCode::OK, Full::from(body.to_string()).boxed())
     }
+}
+
+fn conflict() -> Response<Body> {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "AlreadyExists", "code": 409,
+        "message": "it is there",
+    });
+    response(StatusCode::CONFLICT, Full::from(status.to_string()).boxed())
 }
 
 fn response(status: StatusCode, body: Body) -> Response<Body> {

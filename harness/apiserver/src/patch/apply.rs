@@ -77,7 +77,13 @@ fn merge(target: &mut Value, config: &Value, schema: &'static Schema) {
                 }
                 *current = Value::Array(values);
             }
-            (_, Value::Object(_)) => merge(current, field, schema.below(name)),
+            (_, Value::Object(_)) => {
+                // An object without fields is a value too.
+                if !current.is_object() {
+                    *current = json!({});
+                }
+                merge(current, field, schema.below(name));
+            }
             (_, field) => *current = field.clone(),
         }
     }
@@ -178,6 +184,15 @@ mod tests {
         assert_eq!(object["metadata"]["annotations"], json!({"x": "2"}));
         assert_eq!(object["spec"]["ports"], json!([{"port": 2, "name": "b"}]));
         assert_eq!(json::list(&object, "/metadata/managedFields").len(), 1);
+    }
+
+    #[test]
+    fn an_empty_object_is_kept() {
+        let mut object = Value::Null;
+        let pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "spec": {"volumes": [{"emptyDir": {}}], "securityContext": {}}});
+        apply(&mut object, &pod, &SERVICE, "one", "now").unwrap();
+        assert_eq!(object["spec"], pod["spec"]);
     }
 
     #[test]
