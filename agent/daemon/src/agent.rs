@@ -15,7 +15,7 @@ use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, FrontendAddress, ServiceKey};
 use mesh_wire::Resource;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_stream::{StreamExt as _, StreamMap, wrappers::ReceiverStream};
@@ -26,7 +26,8 @@ use crate::{
     local,
     mesh_directory::{FileChange, MeshDirectory},
     notify,
-    status::{AgentStatus, Health},
+    registry::Registry,
+    status::{AgentStatus, Health, Question},
     trace::{Stage, Trace},
 };
 
@@ -36,9 +37,6 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a map write that failed is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A question about the agent's status, with the place for the answer.
-pub(crate) type StatusRequest = oneshot::Sender<AgentStatus>;
-
 /// Where events come from.
 pub(crate) struct Inputs {
     /// Our own cluster's API.
@@ -46,7 +44,17 @@ pub(crate) struct Inputs {
     /// The directory of remote clusters, if the node is in a mesh.
     pub(crate) directory: Option<MeshDirectory>,
     /// Questions.
-    pub(crate) status: mpsc::Receiver<StatusRequest>,
+    pub(crate) status: mpsc::Receiver<Question>,
+}
+
+/// What an agent keeps besides the load balancer.
+pub(crate) struct Besides {
+    /// Who is behind each address.
+    pub(crate) addresses: Addresses,
+    /// What there is to list.
+    pub(crate) registry: Registry,
+    /// Who tells others of our node; `None` when nobody does.
+    pub(crate) describer: Option<Describer>,
 }
 
 /// What the task owns.
@@ -58,7 +66,7 @@ pub(crate) struct Agent<D> {
     ids: ClusterIds,
     lifecycle: LifecycleConfig,
     addresses: Addresses,
-    /// Who tells others of our node; `None` when nobody does.
+    registry: Registry,
     describer: Option<Describer>,
     clusters: BTreeMap<ClusterName, RemoteCluster>,
     /// Each cluster's events, taken away with the cluster, so that none comes after its removal.
@@ -81,10 +89,10 @@ impl<D: Datapath> Agent<D> {
         state: State,
         datapath: D,
         lifecycle: LifecycleConfig,
-        addresses: Addresses,
-        describer: Option<Describer>,
+        besides: Besides,
         trace: Trace,
     ) -> Self {
+        let Besides { addresses, registry, describer } = besides;
         Self {
             name,
             state,
@@ -92,6 +100,7 @@ impl<D: Datapath> Agent<D> {
             ids: ClusterIds::new(),
             lifecycle,
             addresses,
+            registry,
             describer,
             clusters: BTreeMap::new(),
             remote: StreamMap::new(),
@@ -129,11 +138,7 @@ impl<D: Datapath> Agent<D> {
                         tracing::warn!(error = format!("{error:#}"), "remote clusters stay as they are");
                     }
                 }
-                request = inputs.status.recv() => {
-                    let request = request.context("the status server ended")?;
-                    // Whoever asked may have gone away.
-                    drop(request.send(self.status()));
-                }
+                question = inputs.status.recv() => self.answer(question.context("the status server ended")?),
                 () = until(init_timeout) => {
                     init_timeout = None;
                     if self.state.waiting() {
@@ -158,8 +163,24 @@ impl<D: Datapath> Agent<D> {
             describer.take(&event);
         }
         self.addresses.local(&event);
+        self.register(&event);
         for event in local::events(event) {
             self.step(event, origin.clone());
+        }
+    }
+
+    /// What is to be listed of our own cluster.
+    fn register(&mut self, event: &LocalEvent) {
+        match event {
+            LocalEvent::CiliumNode { name, node } => {
+                let node = node.as_ref().map(|node| node.exported(&self.name, self.lifecycle.cluster_id));
+                self.registry.node(None, name, node.as_ref());
+            }
+            LocalEvent::CiliumIdentity { number, identity } => {
+                let labels = identity.as_ref().map(|identity| identity.identity_labels());
+                self.registry.identity(None, *number, labels.as_ref());
+            }
+            _ => {}
         }
     }
 
@@ -195,10 +216,15 @@ impl<D: Datapath> Agent<D> {
                 let (namespace, name) = (key.namespace, key.name);
                 self.step(Event::RemoteSlice { cluster, cluster_id, namespace, name, slice }, None);
             }
-            RemoteObject::Node(name, node) => self.addresses.node(cluster, &name, node.as_deref()),
+            RemoteObject::Node(name, node) => {
+                self.registry.node(Some(cluster.clone()), &name, node.as_deref());
+                self.addresses.node(cluster, &name, node.as_deref());
+            }
             RemoteObject::Ip(prefix, entry) => self.addresses.endpoint(cluster, prefix, entry.as_deref()),
-            // Read because a cluster is ready when they are known; what they are for, policies, is not ours.
-            RemoteObject::Identity(..) => {}
+            // Not for policies, which are not ours.
+            RemoteObject::Identity(identity, labels) => {
+                self.registry.identity(Some(cluster), identity, labels.as_deref());
+            }
         }
     }
 
@@ -219,6 +245,7 @@ impl<D: Datapath> Agent<D> {
                     self.clusters.remove(&cluster);
                     self.remote.remove(&cluster);
                     self.addresses.remove(&cluster);
+                    self.registry.remove_cluster(&cluster);
                     self.step(Event::RemoteRemoved { cluster }, None);
                 }
             }
@@ -320,6 +347,15 @@ impl<D: Datapath> Agent<D> {
         let failed = std::mem::take(&mut self.failed);
         for effect in failed.into_values().chain(self.failed_prune.take()) {
             self.apply(effect);
+        }
+    }
+
+    /// Whoever asked may have gone away.
+    fn answer(&self, question: Question) {
+        match question {
+            Question::Health(reply) => drop(reply.send(self.status())),
+            Question::Nodes(reply) => drop(reply.send(self.registry.nodes())),
+            Question::Identities(reply) => drop(reply.send(self.registry.identities())),
         }
     }
 

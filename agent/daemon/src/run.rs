@@ -8,10 +8,11 @@ use mesh_wire::Resource;
 
 use crate::{
     addresses::Addresses,
-    agent::{Agent, Inputs},
+    agent::{Agent, Besides, Inputs},
     cli::RunOptions,
     describer::{Describer, Describes},
     mesh_directory::MeshDirectory,
+    registry::Registry,
     runtime::{Shutdown, block_on},
     status::StatusServer,
     trace::Trace,
@@ -72,8 +73,12 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     };
     let who =
         Describes { cluster: name.clone(), cluster_id: id, limit: cluster.limit()?, node: options.node_name.clone() };
-    let describer = Some(Describer::new(who, CiliumObjects::new(client)));
-    let agent = Agent::new(name, State::new(config), datapath, lifecycle, addresses, describer, trace);
+    let besides = Besides {
+        addresses,
+        registry: Registry::new(name.clone(), &options.node_name),
+        describer: Some(Describer::new(who, CiliumObjects::new(client))),
+    };
+    let agent = Agent::new(name, State::new(config), datapath, lifecycle, besides, trace);
     tokio::select! {
         result = agent.run(Inputs { local, directory, status }) => result.map(|never| match never {}),
         signal = shutdown.requested() => {

@@ -9,7 +9,7 @@ use mesh_datapath::{Balancer, RecordingDatapath, RecordingIpcache, memory::Memor
 use mesh_types::{ClusterId, MaxConnectedClusters, Protocol, ServiceKey};
 use mesh_wire::Resource;
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::*;
 
@@ -29,14 +29,18 @@ fn agent() -> Agent<RecordingDatapath> {
         service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
     };
-    let addresses = Addresses::new(name("alpha"), config.cluster_id, "alpha-1", Box::new(RecordingIpcache::empty()));
-    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, addresses, None, Trace::off())
+    let besides = Besides {
+        addresses: Addresses::new(name("alpha"), config.cluster_id, "alpha-1", Box::new(RecordingIpcache::empty())),
+        registry: Registry::new(name("alpha"), "alpha-1"),
+        describer: None,
+    };
+    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, besides, Trace::off())
 }
 
 /// The ends of a running agent.
 struct Ends {
     local: mpsc::Sender<LocalEvent>,
-    status: mpsc::Sender<StatusRequest>,
+    status: mpsc::Sender<Question>,
 }
 
 fn inputs(directory: Option<&Path>) -> (Ends, Inputs) {
@@ -49,7 +53,7 @@ fn inputs(directory: Option<&Path>) -> (Ends, Inputs) {
 impl Ends {
     async fn ask(&self) -> AgentStatus {
         let (sender, receiver) = oneshot::channel();
-        self.status.send(sender).await.expect("the agent runs");
+        self.status.send(Question::Health(sender)).await.expect("the agent runs");
         timeout(DEADLINE, receiver).await.expect("deadline: status").expect("the agent answers")
     }
 
