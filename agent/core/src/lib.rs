@@ -39,7 +39,7 @@ pub use annotation::{AFFINITY, Annotation, GLOBAL, GLOBAL_NAMESPACE, SHARED, aff
 pub use event::{Effect, Event};
 pub use export::{ExportConfig, ExportEffect, ExportState, ExportedSlice, export};
 pub use ipcache::{Ipcache, IpcacheChange};
-pub use lifecycle::{Action, Input, Lifecycle, LifecycleConfig, Trouble};
+pub use lifecycle::{Action, Input, Lifecycle, LifecycleConfig, Patience, Trouble};
 pub use local::{
     AddressType, Conditions, LocalEndpoint, LocalService, LocalSlice, SERVICE_NAME_LABEL, ServiceKind, ServicePort,
     SlicePort, TargetPort, TrafficDistribution,

@@ -31,6 +31,7 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     let config = ClusterConfig::exported(id, cluster.limit()?);
     let exporter_options = ExporterOptions {
         lease_ttl: options.kvstore.kvstore_lease_ttl,
+        heartbeat_interval: options.kvstore.heartbeat_interval,
         on_written: trace.is_on().then(|| on_written(trace.clone())),
         ..ExporterOptions::for_cluster(&name, &config, &EXPORTED)
     };

@@ -49,6 +49,7 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
         resources: READ.into(),
         service_v2: Some(ServiceV2::default()),
         cache_ttl: options.clustermesh_cache_ttl.filter(|ttl| !ttl.is_zero()),
+        patience: options.patience.patience(),
     };
     let agent = Agent::new(name, State::new(config), datapath, lifecycle, addresses, trace);
     tokio::select! {
