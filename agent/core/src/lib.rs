@@ -45,7 +45,7 @@ pub use export::{ExportConfig, ExportEffect, ExportState, ExportedSlice, export}
 pub use export_objects::ExportObjects;
 pub use identity::{Identities, PodLabels};
 pub use ipcache::{Ipcache, IpcacheChange};
-pub use lifecycle::{Action, Input, Lifecycle, LifecycleConfig, Trouble};
+pub use lifecycle::{Action, Input, Lifecycle, LifecycleConfig, Patience, Trouble};
 pub use local::{
     AddressType, Conditions, LocalEndpoint, LocalService, LocalSlice, SERVICE_NAME_LABEL, ServiceKind, ServicePort,
     SlicePort, TargetPort, TrafficDistribution,

@@ -24,10 +24,6 @@ const WAIT_FIRST: Duration = Duration::from_millis(50);
 /// Longest wait: long enough to spare a dead server, short enough that its return is noticed at once for whoever waits
 /// for it.
 const WAIT_MAX: Duration = Duration::from_secs(1);
-/// A remote cluster without a heartbeat for so long is given up: two missed rounds.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long a remote cluster's configuration may be missing.
-const CLUSTER_CONFIG_TIMEOUT: Duration = Duration::from_secs(180);
 /// When [`Defect::DeadClusterForgotten`] forgets: time spent waiting between attempts to connect.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
@@ -44,6 +40,30 @@ pub struct LifecycleConfig {
     pub service_v2: Option<ServiceV2>,
     /// How long a cluster may not be ready before its services are dropped (`clustermesh-cache-ttl`); for ever if none.
     pub cache_ttl: Option<Duration>,
+    /// How patient it is.
+    pub patience: Patience,
+}
+
+/// How long things may be missing before a remote cluster is given up and tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Its heartbeat.
+    pub heartbeat: Duration,
+    /// Its configuration, once there is a connection.
+    pub cluster_config: Duration,
+}
+
+impl Patience {
+    /// Cilium's: two missed rounds of the heartbeat.
+    pub const HEARTBEAT: Duration = Duration::from_secs(120);
+    /// Cilium's.
+    pub const CLUSTER_CONFIG: Duration = Duration::from_secs(180);
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { heartbeat: Self::HEARTBEAT, cluster_config: Self::CLUSTER_CONFIG }
+    }
 }
 
 /// Something that happened.
@@ -298,7 +318,7 @@ impl Lifecycle {
         if !matches!(self.phase, Phase::Connecting) {
             return Vec::new();
         }
-        self.phase = Phase::Configuring(now + CLUSTER_CONFIG_TIMEOUT);
+        self.phase = Phase::Configuring(now + self.config.patience.cluster_config);
         self.heartbeat = now;
         self.trouble = None;
         vec![Action::ReadConfig]
@@ -460,7 +480,7 @@ impl Lifecycle {
     }
 
     fn heartbeat_deadline(&self) -> Duration {
-        self.heartbeat + HEARTBEAT_TIMEOUT
+        self.heartbeat + self.config.patience.heartbeat
     }
 
     /// When the services are dropped if the cluster does not become ready before. Those that were listed on the present

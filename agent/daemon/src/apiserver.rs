@@ -41,6 +41,7 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     exported.extend(formats.has_endpoint_slices().then_some(Resource::EndpointSlices));
     let exporter_options = ExporterOptions {
         lease_ttl: options.kvstore.kvstore_lease_ttl,
+        heartbeat_interval: options.kvstore.heartbeat_interval,
         on_written: trace.is_on().then(|| on_written(trace.clone())),
         ..ExporterOptions::for_cluster(&name, &config, &exported)
     };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use mesh_core::ServiceV2;
+use mesh_core::{Patience, ServiceV2};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 
 /// Where the socket and other run-time files of an agent are.
@@ -171,7 +171,30 @@ pub(crate) struct RunOptions {
     #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
     #[command(flatten)]
+    pub(crate) patience: PatienceOptions,
+    #[command(flatten)]
     pub(crate) trace: TraceOptions,
+}
+
+/// When a remote cluster is given up and tried again. Cilium has no options for it; whoever tests the agent has less time.
+#[derive(Args, Debug)]
+pub(crate) struct PatienceOptions {
+    /// How long a remote cluster's heartbeat may be missing
+    #[arg(long, hide = true, env = "MESH_AGENT_HEARTBEAT_TIMEOUT", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    heartbeat_timeout: Option<Duration>,
+    /// How long a remote cluster's configuration may be missing
+    #[arg(long, hide = true, env = "MESH_AGENT_CLUSTER_CONFIG_TIMEOUT", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    cluster_config_timeout: Option<Duration>,
+}
+
+impl PatienceOptions {
+    /// The same for the life of remote clusters.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience {
+            heartbeat: self.heartbeat_timeout.unwrap_or(Patience::HEARTBEAT),
+            cluster_config: self.cluster_config_timeout.unwrap_or(Patience::CLUSTER_CONFIG),
+        }
+    }
 }
 
 /// Where our own cluster's etcd is, and how to write to it.
@@ -183,6 +206,9 @@ pub(crate) struct KvstoreOptions {
     /// How long this process's keys outlive it, such as `15m`
     #[arg(long, env = "CILIUM_KVSTORE_LEASE_TTL", value_name = "DURATION", default_value = "15m", value_parser = lease_ttl)]
     pub(crate) kvstore_lease_ttl: Duration,
+    /// How often the heartbeat is written
+    #[arg(long, hide = true, env = "MESH_AGENT_HEARTBEAT_INTERVAL", value_name = "DURATION", default_value = "60s", value_parser = period)]
+    pub(crate) heartbeat_interval: Duration,
 }
 
 /// Options of `apiserver`.
@@ -217,6 +243,17 @@ pub(crate) struct KvstoremeshOptions {
     /// Keep the cache of a remote cluster that is removed
     #[arg(long, hide = true)]
     pub(crate) disable_drain_on_disconnection: bool,
+    /// How long the cache of a remote cluster that is removed stays for agents that have not let go of it yet
+    #[arg(long, hide = true, env = "MESH_AGENT_DRAIN_GRACE_PERIOD", value_name = "DURATION", default_value = "3m", value_parser = humantime::parse_duration)]
+    pub(crate) drain_grace_period: Duration,
+    #[command(flatten)]
+    pub(crate) patience: PatienceOptions,
+}
+
+/// A time between two rounds of something.
+fn period(text: &str) -> Result<Duration, String> {
+    let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if period.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(period) }
 }
 
 /// A time to live that an etcd grants: whole seconds, one to nine billion.
@@ -406,6 +443,22 @@ mod tests {
         assert_eq!(options.kvstore.kvstore_lease_ttl, mesh_kvstore::ExporterOptions::LEASE_TTL);
         let error = options.cluster.cluster_id().expect_err("0 is reserved");
         assert_eq!(format!("{error:#}"), "invalid `--cluster-id`: ClusterID 0 is reserved");
+    }
+
+    #[test]
+    fn times_are_those_of_cilium_unless_told() {
+        let parse_mesh = |more: &[&str]| {
+            let arguments = ["mesh-agent", "kvstoremesh", "--cluster-name", "alpha", "--cluster-id", "1"];
+            let rest = ["--kvstore-opt", "etcd.config=/e", "--clustermesh-config", "/c"];
+            let command = parse(&[&arguments[..], &rest, more].concat());
+            let Command::Kvstoremesh(options) = command else { panic!("not `kvstoremesh`: {command:?}") };
+            (options.patience.patience(), options.kvstore.heartbeat_interval.as_secs(), options.drain_grace_period.as_secs())
+        };
+        assert_eq!(parse_mesh(&[]), (Patience::default(), mesh_kvstore::ExporterOptions::HEARTBEAT_INTERVAL.as_secs(), 180));
+        let told = parse_mesh(&["--heartbeat-timeout", "2s", "--cluster-config-timeout", "3s", "--heartbeat-interval", "1s", "--drain-grace-period", "4s"]);
+        let patience = Patience { heartbeat: Duration::from_secs(2), cluster_config: Duration::from_secs(3) };
+        assert_eq!(told, (patience, 1, 4));
+        assert!(period("0s").is_err());
     }
 
     #[test_case::test_case("1s" => Ok(1) ; "shortest")]

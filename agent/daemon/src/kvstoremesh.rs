@@ -27,10 +27,6 @@ use crate::{
     runtime::{Shutdown, block_on},
 };
 
-/// How long the cache of a cluster that was removed stays after its configuration is gone, so that agents can let go in their
-/// own time; Cilium's value.
-const DRAIN_GRACE: Duration = Duration::from_secs(3 * 60);
-
 /// Runs until a signal asks for the end. The keys stay until their leases expire.
 pub(crate) fn run(options: &KvstoremeshOptions) -> anyhow::Result<()> {
     block_on(run_async(options))
@@ -43,6 +39,7 @@ async fn run_async(options: &KvstoremeshOptions) -> anyhow::Result<()> {
     let directory = MeshDirectory::open(&options.clustermesh_config, &name)?;
     let exporter_options = ExporterOptions {
         lease_ttl: options.kvstore.kvstore_lease_ttl,
+        heartbeat_interval: options.kvstore.heartbeat_interval,
         on_written: None,
         scopes: Vec::new(),
         keys: Vec::new(),
@@ -54,6 +51,7 @@ async fn run_async(options: &KvstoremeshOptions) -> anyhow::Result<()> {
         resources: Resource::ALL.into(),
         service_v2: None,
         cache_ttl: None,
+        patience: options.patience.patience(),
     };
     tracing::info!(cluster = %name, %id, "KVStoreMesh starts");
     let mesh = KvstoreMesh {
@@ -63,7 +61,7 @@ async fn run_async(options: &KvstoremeshOptions) -> anyhow::Result<()> {
         clusters: BTreeMap::new(),
         events: StreamMap::new(),
         leaving: BTreeMap::new(),
-        drains: !options.disable_drain_on_disconnection,
+        drains: (!options.disable_drain_on_disconnection).then_some(options.drain_grace_period),
         waited_for: None,
     };
     tokio::select! {
@@ -84,7 +82,9 @@ struct KvstoreMesh {
     events: StreamMap<ClusterName, ReceiverStream<CopyEvent>>,
     /// Clusters whose cache is emptied at some time.
     leaving: BTreeMap<ClusterName, Instant>,
-    drains: bool,
+    /// How long the cache of a cluster that was removed stays after its configuration is gone, so that agents can let go
+    /// in their own time; it stays for ever if none.
+    drains: Option<Duration>,
     /// Clusters that were there at the start and are not copied yet; `None` once whoever waits was told.
     waited_for: Option<BTreeSet<ClusterName>>,
 }
@@ -163,11 +163,9 @@ impl KvstoreMesh {
         tracing::info!(%cluster, "remote cluster removed");
         self.clusters.remove(&cluster);
         self.events.remove(&cluster);
-        if !self.drains {
-            return Ok(());
-        }
+        let Some(grace) = self.drains else { return Ok(()) };
         self.write(Write::Delete { key: Key::ClusterConfig(cluster.clone()).to_string() }).await?;
-        self.leaving.insert(cluster, Instant::now() + DRAIN_GRACE);
+        self.leaving.insert(cluster, Instant::now() + grace);
         Ok(())
     }
 

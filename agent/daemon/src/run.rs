@@ -70,6 +70,7 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
         resources: READ.into(),
         service_v2: Some(service_v2),
         cache_ttl: options.clustermesh_cache_ttl.filter(|ttl| !ttl.is_zero()),
+        patience: options.patience.patience(),
     };
     let who =
         Describes { cluster: name.clone(), cluster_id: id, limit: cluster.limit()?, node: options.node_name.clone() };

@@ -59,6 +59,8 @@ pub enum Write {
 pub struct ExporterOptions {
     /// How long our keys outlive us.
     pub lease_ttl: Duration,
+    /// How often the heartbeat is written; not zero.
+    pub heartbeat_interval: Duration,
     /// Who wants to know of each key that was written.
     pub on_written: Option<OnWritten>,
     /// Scopes that are open from the start; [`Exporter::ready`] waits for them.
@@ -99,11 +101,14 @@ impl fmt::Debug for OnWritten {
 impl ExporterOptions {
     /// Cilium's time to live of leases.
     pub const LEASE_TTL: Duration = Duration::from_secs(15 * 60);
+    /// Cilium's time between two heartbeats.
+    pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
     /// For a cluster that exports these kinds of objects to its own kvstore.
     pub fn for_cluster(cluster: &ClusterName, config: &ClusterConfig, resources: &[Resource]) -> Self {
         Self {
             lease_ttl: Self::LEASE_TTL,
+            heartbeat_interval: Self::HEARTBEAT_INTERVAL,
             on_written: None,
             scopes: resources.iter().map(|resource| Scope::of(*resource, Layout::State, cluster)).collect(),
             keys: vec![(Key::ClusterConfig(cluster.clone()).to_string(), config.encode())],
@@ -153,6 +158,7 @@ impl Drop for Exporter {
 struct Writer<C> {
     connector: C,
     on_written: Option<OnWritten>,
+    heartbeat_interval: Duration,
     writes: mpsc::Receiver<Write>,
     ready: watch::Sender<bool>,
     keys: Keys,
@@ -167,8 +173,9 @@ impl<C: Connect> Writer<C> {
         options.keys.into_iter().for_each(|(key, value)| keys.put(key, value));
         options.scopes.into_iter().for_each(|scope| scopes.add(scope));
         let leases = Leases::new(options.lease_ttl);
-        let on_written = options.on_written;
-        Self { connector, on_written, writes, ready, keys, leases, scopes, backoff: Backoff::new() }
+        let (on_written, heartbeat_interval) = (options.on_written, options.heartbeat_interval);
+        let backoff = Backoff::new();
+        Self { connector, on_written, heartbeat_interval, writes, ready, keys, leases, scopes, backoff }
     }
 
     async fn run(mut self) {

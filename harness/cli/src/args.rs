@@ -29,7 +29,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a scenario: a file, or the name of one in `scenarios/`.
+    /// Run scenarios: a file, a folder, or the name of one or the other in `scenarios/`.
     Run(RunArgs),
     /// Run the conformance suite and write its report.
     Conformance(ConformanceArgs),
@@ -109,7 +109,7 @@ const RUNS: &str = "reports/runs";
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Scenario file, or the name of one in `scenarios/` or `scenarios/conformance/`.
+    /// Scenario file, the name of one below `scenarios/`, or a folder of scenarios, which are run one after the other.
     pub(crate) scenario: String,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,

@@ -32,6 +32,20 @@ impl Exit {
         if error.is::<Diagnostics>() || error.is::<UsageError>() { Self::Usage } else { Self::Environment }
     }
 
+    /// What is said of a run that ended like this.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Success => "passed",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Environment => "environment",
+            Self::Invalid => "invalid",
+            Self::TimedOut => "timed out",
+            Self::Interrupted => "interrupted",
+            Self::Other(_) => "ended",
+        }
+    }
+
     /// The code itself.
     pub(crate) fn code(self) -> u8 {
         match self {

@@ -12,14 +12,13 @@ use crate::{
     state::{ClusterState, NodeState, ProcessRole},
 };
 
-/// Size of the mesh in Cilium's sense: cluster IDs are at most this.
-const MAX_CONNECTED_CLUSTERS: u16 = 255;
-
 /// Where a role's placeholders get their values from.
 struct Values<'run> {
     programming: &'run Programming<'run>,
     agent: &'run AgentSpec,
     cluster: &'run ClusterState,
+    /// What it is: decides what is its own.
+    role: ProcessRole,
     node: Option<&'run NodeState>,
 }
 
@@ -37,18 +36,28 @@ impl Values<'_> {
             Placeholder::EtcdConfig => text(&cluster.etcd_config),
             Placeholder::PodCidr => self.node.map_or(cluster.pod_cidr, |node| node.pod_cidr).to_string(),
             Placeholder::ServiceCidr => cluster.service_cidr.to_string(),
-            Placeholder::MaxConnectedClusters => MAX_CONNECTED_CLUSTERS.to_string(),
+            Placeholder::MaxConnectedClusters => self.programming.run.agents.max_connected_clusters.to_string(),
+            Placeholder::CacheTtl => format!("{}s", self.programming.run.agents.cache_ttl.unwrap_or_default().as_secs()),
             Placeholder::RunDir => text(&self.programming.run.run_dir),
             Placeholder::BinDir => text(self.programming.options.programs.bin_dir()),
-            Placeholder::State => text(self.node.map_or(&cluster.exporter_state_dir, |node| &node.agent_state_dir)),
+            Placeholder::State => text(self.state_dir()),
             Placeholder::Bpf => BPF_MOUNT_POINT.to_string_lossy().into_owned(),
             Placeholder::Cgroup if self.agent.needs().cgroup_namespace => {
                 CGROUP_MOUNT_POINT.to_string_lossy().into_owned()
             }
             Placeholder::Node => self.of_node(|node| node.name.clone()),
             Placeholder::NodeIp => self.of_node(|node| node.ip.to_string()),
+            Placeholder::Clustermesh if self.role == ProcessRole::KvstoreMesh => text(&cluster.kvstoremesh_dir),
             Placeholder::Clustermesh => self.of_node(|node| text(&node.clustermesh_dir)),
             Placeholder::Cgroup => self.of_node(|node| text(&node.cgroup)),
+        }
+    }
+
+    fn state_dir(&self) -> &Path {
+        match (self.role, self.node) {
+            (_, Some(node)) => &node.agent_state_dir,
+            (ProcessRole::KvstoreMesh, None) => &self.cluster.kvstoremesh_state_dir,
+            (_, None) => &self.cluster.exporter_state_dir,
         }
     }
 
@@ -66,7 +75,7 @@ impl Programming<'_> {
     /// A node's agent.
     pub(crate) fn agent(&self, cluster: &ClusterState, state: &NodeState) -> ProgramSpec {
         let agent = self.agent_of(cluster);
-        let values = Values { programming: self, agent, cluster, node: Some(state) };
+        let values = Values { programming: self, agent, cluster, role: ProcessRole::Agent, node: Some(state) };
         let spec = self.of_node(ProcessRole::Agent, Path::new(""), cluster, state);
         let mut spec = self.fill(spec, agent.node(), &values);
         spec.launch.cgroup_root = agent.needs().cgroup_namespace.then(|| state.cgroup.clone());
@@ -76,16 +85,25 @@ impl Programming<'_> {
     /// The exporter, if the agent has one.
     pub(crate) fn exporter(&self, cluster: &ClusterState) -> Option<ProgramSpec> {
         let agent = self.agent_of(cluster);
-        let role = agent.exporter()?;
-        let values = Values { programming: self, agent, cluster, node: None };
-        Some(self.fill(self.of_control_plane(ProcessRole::Exporter, Path::new(""), cluster), role, &values))
+        Some(self.beside_control_plane(ProcessRole::Exporter, cluster, agent.exporter()?))
+    }
+
+    /// What copies remote clusters, if the mesh is one with KVStoreMesh and the agent has such a program.
+    pub(crate) fn kvstoremesh(&self, cluster: &ClusterState) -> Option<ProgramSpec> {
+        let role = self.agent_of(cluster).kvstoremesh().filter(|_| self.run.agents.kvstoremesh)?;
+        Some(self.beside_control_plane(ProcessRole::KvstoreMesh, cluster, role))
+    }
+
+    fn beside_control_plane(&self, what: ProcessRole, cluster: &ClusterState, role: &Role) -> ProgramSpec {
+        let values = Values { programming: self, agent: self.agent_of(cluster), cluster, role: what, node: None };
+        self.fill(self.of_control_plane(what, Path::new(""), cluster), role, &values)
     }
 
     /// What prepares the cluster for the agent, if something has to.
     pub(crate) fn setup(&self, cluster: &ClusterState) -> Option<ProgramSpec> {
         let agent = self.agent_of(cluster);
         let role = agent.setup()?;
-        let values = Values { programming: self, agent, cluster, node: None };
+        let values = Values { programming: self, agent, cluster, role: ProcessRole::Exporter, node: None };
         let mut spec = self.of_control_plane(ProcessRole::Exporter, Path::new(""), cluster);
         spec.name = format!("setup-{}", cluster.name);
         spec.log = self.run.logs_dir.join(format!("{}.log", spec.name));
@@ -101,6 +119,7 @@ impl Programming<'_> {
         launch.program = self.options.programs.find(&program);
         launch.arguments = command.collect();
         launch.env = role.env().iter().map(|(name, value)| (name.clone(), render(value))).collect();
+        launch.env.extend(self.run.agents.env.clone());
         launch.env.extend(self.options.env.iter().cloned());
         launch.files =
             role.files().iter().map(|file| (PathBuf::from(render(&file.path)), render(&file.content))).collect();
@@ -112,6 +131,10 @@ impl Programming<'_> {
             Ready::Ended => ReadyCheck::Ended,
         };
         launch.trace = role.trace().map(|path| PathBuf::from(render(path)));
+        launch.status = role.status().unwrap_or_default().iter().map(render).collect();
+        if let Some(program) = launch.status.first_mut() {
+            *program = text(&self.options.programs.find(program));
+        }
         launch.ready_timeout = role.timeout();
         launch.stop_signal = match values.agent.stop() {
             StopSignal::Term => Signal::SIGTERM,
@@ -126,7 +149,7 @@ impl Programming<'_> {
 mod tests {
     use std::path::Path;
 
-    use meshbed_scenario::AgentSpec;
+    use meshbed_scenario::{AgentSpec, Topology};
 
     use crate::{UpOptions, launch::ReadyCheck, programs::Programming, testing};
 
@@ -147,7 +170,8 @@ mod tests {
                 "/opt/mesh-agent run --cluster-name alpha --cluster-id 1 --node-name alpha-2 \
                  --k8s-kubeconfig-path /run/meshbed/k3f9x2/alpha/kubeconfig \
                  --clustermesh-config /run/meshbed/k3f9x2/alpha/alpha-2/clustermesh --bpf-root /sys/fs/bpf \
-                 --cgroup-root /cg/meshbed/k3f9x2/alpha/alpha-2 --state-dir /run/meshbed/k3f9x2/alpha/alpha-2/agent"
+                 --cgroup-root /cg/meshbed/k3f9x2/alpha/alpha-2 --state-dir /run/meshbed/k3f9x2/alpha/alpha-2/agent \
+                 --max-connected-clusters 255 --clustermesh-cache-ttl 0s"
             );
             let trace = "/run/meshbed/k3f9x2/alpha/alpha-2/agent/trace.jsonl";
             assert_eq!(agent.launch.trace.as_deref(), Some(Path::new(trace)));
@@ -162,10 +186,34 @@ mod tests {
                 testing::line(&exporter),
                 "/opt/mesh-agent apiserver --cluster-name alpha --cluster-id 1 \
                  --k8s-kubeconfig-path /run/meshbed/k3f9x2/alpha/kubeconfig \
-                 --kvstore-opt etcd.config=/run/meshbed/k3f9x2/alpha/etcd-config.yaml"
+                 --kvstore-opt etcd.config=/run/meshbed/k3f9x2/alpha/etcd-config.yaml --max-connected-clusters 255"
             );
+            let status = "/opt/mesh-agent status --output json --state-dir /run/meshbed/k3f9x2/alpha/alpha-2/agent";
+            assert_eq!(agent.launch.status.join(" "), status);
+            assert!(programming.kvstoremesh(cluster).is_none(), "only in a mesh with KVStoreMesh");
             assert!(programming.setup(cluster).is_none());
         });
+    }
+
+    #[test]
+    fn a_mesh_with_kvstoremesh_and_more_settings() {
+        let options = testing::options("k3f9x2".parse().unwrap());
+        let settings = "agents: {maxConnectedClusters: 511, cacheTTL: 3s, kvstoremesh: true, env: {A: b}}";
+        let topology = format!("{}{settings}\n", testing::two_clusters().text());
+        let run = testing::planned_for(&Topology::parse(&topology, "two-clusters.yaml").unwrap(), &options);
+        let programming = Programming { run: &run, options: &options };
+        let cluster = &run.clusters[0];
+        let mesh = programming.kvstoremesh(cluster).unwrap();
+        assert_eq!(mesh.name, "kvstoremesh-alpha");
+        assert_eq!(
+            testing::line(&mesh),
+            "/opt/mesh-agent kvstoremesh --cluster-name alpha --cluster-id 1 --max-connected-clusters 511 \
+             --clustermesh-config /run/meshbed/k3f9x2/alpha/kvstoremesh-config \
+             --kvstore-opt etcd.config=/run/meshbed/k3f9x2/alpha/etcd-config.yaml"
+        );
+        assert_eq!(mesh.launch.env, [("A".to_owned(), "b".to_owned())]);
+        let agent = testing::line(&programming.agent(cluster, &cluster.nodes[0]));
+        assert!(agent.ends_with("--max-connected-clusters 511 --clustermesh-cache-ttl 3s"), "{agent}");
     }
 
     #[test]

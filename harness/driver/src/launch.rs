@@ -27,6 +27,8 @@ pub struct Launch {
     pub listen: Option<Listen>,
     /// Where it tells of each step of each change, if it does (`trace` of a `kind: Agent`).
     pub trace: Option<PathBuf>,
+    /// Program and arguments that print how its remote clusters are, if it can tell (`status` of a `kind: Agent`).
+    pub status: Vec<String>,
     /// Where it says that it is ready.
     pub notify_socket: PathBuf,
     /// When it is ready.
@@ -79,7 +81,7 @@ mod tests {
         let json = serde_json::json!({
             "program": "/bin/true", "arguments": arguments, "env": [["A", "b"]], "files": [], "netns": "/n", "cgroup": "/c",
             "bpf_root": null, "cgroup_root": "/c", "listen": {"address": "127.0.0.1:1", "flag": "--listen-fd"}, "trace": null,
-            "notify_socket": "/s", "ready": {"http": "http://127.0.0.1:1/"},
+            "status": [], "notify_socket": "/s", "ready": {"http": "http://127.0.0.1:1/"},
             "ready_timeout": {"secs": 1, "nanos": 0}, "stop_signal": 15,
         });
         let launch: Launch = serde_json::from_value(json.clone()).unwrap();

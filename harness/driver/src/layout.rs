@@ -9,7 +9,7 @@ use meshbed_scenario::{Ca, Cluster, Node, Topology};
 
 use crate::{
     RunId, UpOptions, etcd_users,
-    state::{ClusterState, NodeState, ProcessIdentity, RunState},
+    state::{AgentSetup, ClusterState, NodeState, ProcessIdentity, RunState},
 };
 
 /// Parent of all run directories.
@@ -104,6 +104,7 @@ pub(crate) fn plan(
         run_dir,
         cgroup,
         wan_netns: netns(run, WAN_NAME),
+        agents: AgentSetup::from(topology.agents()),
         clusters,
         processes: Vec::new(),
         switched_off: BTreeSet::new(),
@@ -150,6 +151,8 @@ fn plan_cluster(
         remote_users: etcd_users::remote_users(topology, cluster),
         remote_certificates: etcd_users::remote_certificates(topology, cluster),
         exporter_state_dir: dir.join("exporter"),
+        kvstoremesh_state_dir: dir.join("kvstoremesh"),
+        kvstoremesh_dir: dir.join("kvstoremesh-config"),
         nodes: cluster.nodes().iter().map(|node| plan_node(run, name, node, &dir, &cgroup, pins)).collect(),
     }
 }

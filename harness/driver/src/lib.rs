@@ -68,5 +68,5 @@ pub use options::{OnFailure, Programs, UpOptions};
 pub use preflight::{Missing, agent_preflight, preflight};
 pub use run_id::{RunId, RunIdError};
 pub use serial::Serial;
-pub use state::{ClusterState, CutLink, NodeState, ProcessIdentity, ProcessRole, ProcessState, RunState};
+pub use state::{AgentSetup, ClusterState, CutLink, NodeState, ProcessIdentity, ProcessRole, ProcessState, RunState};
 pub use up::{up, up_network_and_etcd};

@@ -64,6 +64,7 @@ pub(crate) fn cluster_process(role: ProcessRole, cluster: &str) -> String {
     let what = match role {
         ProcessRole::Etcd => "etcd",
         ProcessRole::ApiServer => "apiserver",
+        ProcessRole::KvstoreMesh => "kvstoremesh",
         _ => "exporter",
     };
     format!("{what}-{cluster}")
@@ -93,6 +94,7 @@ impl Programming<'_> {
             cgroup_root: None,
             listen: None,
             trace: None,
+            status: Vec::new(),
             notify_socket: self.notify_socket(name),
             ready: ReadyCheck::Notify,
             ready_timeout: READY_TIMEOUT,

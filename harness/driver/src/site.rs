@@ -8,6 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use mesh_types::ClusterName;
 use meshbed_scenario::Topology;
 use nix::{
     mount::{MsFlags, mount},
@@ -22,7 +23,7 @@ use crate::{
     layout::{self, CGROUP_NAME, RUNS_ROOT, WAN_NAME, private_cgroup_mount, run_json, topology_yaml},
     mount_table::MountTable,
     options::UpOptions,
-    pki::ETCD_ADMIN,
+    pki::{ETCD_ADMIN, ETCD_LOCAL},
     programs::notify_dir,
     state::{ClusterState, NodeState, ProcessIdentity, RunState},
 };
@@ -111,8 +112,15 @@ fn make(state: &RunState, needs_cgroup_mount: bool) -> Result<(), SystemError> {
             cluster.control_plane_cgroup.clone(),
             cluster.api_data_dir.clone(),
             cluster.exporter_state_dir.clone(),
+            cluster.kvstoremesh_state_dir.clone(),
+            cluster.kvstoremesh_dir.clone(),
         ])?;
         write(&cluster.etcd_config, &config::etcd_client(cluster, ETCD_ADMIN))?;
+        if state.agents.kvstoremesh {
+            for (remote, config) in remote_configs(state, cluster) {
+                write(&cluster.kvstoremesh_dir.join(remote.as_str()), &config)?;
+            }
+        }
         for node in &cluster.nodes {
             make_node(state, cluster, node)?;
         }
@@ -129,13 +137,20 @@ fn make_node(state: &RunState, cluster: &ClusterState, node: &NodeState) -> Resu
     ])?;
     make_node_cgroups(node)?;
     mount_at(&node.bpf_root, "bpf", "mode=0700")?;
-    for remote in state.clusters.iter().filter(|remote| remote.name != cluster.name) {
-        write(
-            &node.clustermesh_dir.join(remote.name.as_str()),
-            &config::etcd_client(remote, remote.remote_certificate(&cluster.name)),
-        )?;
+    let own = state.agents.kvstoremesh.then(|| config::etcd_client(cluster, ETCD_LOCAL));
+    for (remote, theirs) in remote_configs(state, cluster) {
+        write(&node.clustermesh_dir.join(remote.as_str()), own.as_ref().unwrap_or(&theirs))?;
     }
     Ok(())
+}
+
+/// Etcd client configurations of the clusters that are remote for `cluster`, by their names.
+fn remote_configs<'run>(
+    state: &'run RunState,
+    cluster: &'run ClusterState,
+) -> impl Iterator<Item = (&'run ClusterName, String)> {
+    let others = state.clusters.iter().filter(|remote| remote.name != cluster.name);
+    others.map(|remote| (&remote.name, config::etcd_client(remote, remote.remote_certificate(&cluster.name))))
 }
 
 /// Makes a node's cgroup and those in it.

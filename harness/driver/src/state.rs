@@ -1,14 +1,16 @@
 //! What a run consists of, as stored in its `run.json`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ipnet::Ipv4Net;
 use mesh_types::{ClusterId, ClusterName};
+use meshbed_scenario::AgentSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -41,6 +43,8 @@ pub struct RunState {
     pub cgroup: PathBuf,
     /// Pinned namespace of the router between the clusters.
     pub wan_netns: PathBuf,
+    /// How the agents are set up.
+    pub agents: AgentSetup,
     /// Clusters in the order of the topology.
     pub clusters: Vec<ClusterState>,
     /// Processes started by the driver (not the pods) in the order of their start; empty until `ready`.
@@ -49,6 +53,30 @@ pub struct RunState {
     pub switched_off: BTreeSet<String>,
     /// Links that are cut on purpose.
     pub cut_links: BTreeSet<CutLink>,
+}
+
+/// How the agents of a run are set up, whoever made them: `agents` of its topology.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSetup {
+    /// Size of the mesh in Cilium's sense.
+    pub max_connected_clusters: u16,
+    /// How long a remote cluster may not be ready before its services are dropped; for ever if none.
+    pub cache_ttl: Option<Duration>,
+    /// Agents read remote clusters from copies in their own cluster's etcd.
+    pub kvstoremesh: bool,
+    /// More environment for all programs of the agents.
+    pub env: BTreeMap<String, String>,
+}
+
+impl From<&AgentSettings> for AgentSetup {
+    fn from(settings: &AgentSettings) -> Self {
+        Self {
+            max_connected_clusters: settings.max_connected_clusters.get(),
+            cache_ttl: settings.cache_ttl,
+            kvstoremesh: settings.kvstoremesh,
+            env: settings.env.clone(),
+        }
+    }
 }
 
 /// A link that is cut on purpose.
@@ -155,6 +183,10 @@ pub struct ClusterState {
     pub remote_certificates: Vec<String>,
     /// The exporter's own folder.
     pub exporter_state_dir: PathBuf,
+    /// The own folder of what copies remote clusters, if anything does.
+    pub kvstoremesh_state_dir: PathBuf,
+    /// Its etcd client configurations of the remote clusters, one file a cluster.
+    pub kvstoremesh_dir: PathBuf,
     /// Its nodes in the order of the topology.
     pub nodes: Vec<NodeState>,
 }
@@ -227,6 +259,8 @@ pub enum ProcessRole {
     ApiServer,
     /// Writes the cluster's services to its etcd.
     Exporter,
+    /// Copies remote clusters into the cluster's etcd.
+    KvstoreMesh,
     /// Emulated kubelet of a node.
     Kubelet,
     /// Cluster-mesh agent of a node.

@@ -262,10 +262,29 @@ impl<'up> Builder<'up> {
             Ok(())
         };
         try_join!(etcd, api)?;
-        match programming.exporter(part.state) {
-            Some(exporter) => self.run(exporter).await,
-            None => Ok(()),
-        }
+        let exporter = async {
+            match programming.exporter(part.state) {
+                Some(exporter) => self.run(exporter).await,
+                None => Ok(()),
+            }
+        };
+        let kvstoremesh = async {
+            match programming.kvstoremesh(part.state) {
+                Some(kvstoremesh) => {
+                    self.all_etcds().await;
+                    self.run(kvstoremesh).await
+                }
+                None => Ok(()),
+            }
+        };
+        try_join!(exporter, kvstoremesh).map(drop)
+    }
+
+    /// Waits until all etcds check who asks.
+    async fn all_etcds(&self) {
+        let mut etcds = self.etcds.subscribe();
+        // The sender is here, so there is no error.
+        drop(etcds.wait_for(|etcds| *etcds == self.run.clusters.len()).await);
     }
 
     /// Runs what prepares a cluster for its agent, to its end.
@@ -336,9 +355,7 @@ impl<'up> Builder<'up> {
         }
         let programming = Programming { run: self.run, options: self.options };
         let agent = async {
-            let mut etcds = self.etcds.subscribe();
-            // The sender is here, so there is no error.
-            drop(etcds.wait_for(|etcds| *etcds == self.run.clusters.len()).await);
+            self.all_etcds().await;
             self.run(programming.agent(part.state, node)).await
         };
         try_join!(self.run(programming.kubelet(part.state, node)), agent)?;

@@ -23,6 +23,7 @@ pub struct AgentSpec {
     pub(crate) setup: Option<Role>,
     pub(crate) node: Role,
     pub(crate) exporter: Option<Role>,
+    pub(crate) kvstoremesh: Option<Role>,
     pub(crate) pins: PathBuf,
     pub(crate) capabilities: BTreeSet<Capability>,
     pub(crate) stop: StopSignal,
@@ -66,6 +67,11 @@ impl AgentSpec {
         self.exporter.as_ref()
     }
 
+    /// What runs once in every cluster of a mesh with KVStoreMesh and copies remote clusters into the cluster's etcd.
+    pub fn kvstoremesh(&self) -> Option<&Role> {
+        self.kvstoremesh.as_ref()
+    }
+
     /// Folder of the pinned maps, relative to the node's bpffs.
     pub fn pins(&self) -> &Path {
         &self.pins
@@ -86,11 +92,15 @@ impl AgentSpec {
         &self.needs
     }
 
-    /// The same agent with `program` in place of the program of both roles.
+    /// The same agent with `program` in place of the program of all roles.
     #[must_use]
     pub fn with_program(mut self, program: &str) -> Self {
-        for role in [Some(&mut self.node), self.exporter.as_mut()].into_iter().flatten() {
+        let roles = [Some(&mut self.node), self.exporter.as_mut(), self.kvstoremesh.as_mut()];
+        for role in roles.into_iter().flatten() {
             role.command[0] = Template::literal(program);
+            if let Some(status) = &mut role.status {
+                status[0] = Template::literal(program);
+            }
         }
         self
     }
@@ -112,6 +122,7 @@ pub struct Role {
     pub(crate) ready: Ready,
     pub(crate) timeout: Duration,
     pub(crate) trace: Option<Template>,
+    pub(crate) status: Option<Vec<Template>>,
 }
 
 impl Role {
@@ -138,6 +149,11 @@ impl Role {
     /// File to which it appends a JSON line for each step of each change of a service, as `agent/README.md` describes.
     pub fn trace(&self) -> Option<&Template> {
         self.trace.as_ref()
+    }
+
+    /// A command that prints how its remote clusters are, as JSON in Cilium's model (`cluster-mesh` of `/v1/healthz`).
+    pub fn status(&self) -> Option<&[Template]> {
+        self.status.as_deref()
     }
 
     /// How long it may take to become ready.

@@ -8,6 +8,7 @@
 //! Nothing here touches a cluster: that is the part of the engine and the driver.
 
 mod agent;
+mod agent_settings;
 mod conformance;
 mod context;
 mod diagnostics;
@@ -44,6 +45,7 @@ pub mod words;
 mod yaml;
 
 pub use agent::{AgentFile, AgentSpec, Capability, NeededCrds, Needs, Ready, Role, StopSignal};
+pub use agent_settings::AgentSettings;
 pub use conformance::{Conformance, Level, Profile};
 pub use context::Context;
 pub use diagnostics::{Diagnostics, FileKind, Finding};
@@ -52,7 +54,7 @@ pub use link::{Inbound, Link, LinkConditions, LossRatio, Nat, default_nat_addres
 pub use lint::{is_ours, lint, lint_text};
 pub use manifest::{ManifestError, manifests};
 pub use map_limits::MapLimits;
-pub use mesh_types::{ClusterName, ServiceKey};
+pub use mesh_types::{ClusterName, MaxConnectedClusters, ServiceKey};
 pub use plan::{Plan, PlannedLine, PlannedStep};
 pub use position::{Located, Position};
 pub use probe::{Probe, ProbeMode};

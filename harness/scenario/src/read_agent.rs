@@ -60,9 +60,10 @@ fn read(findings: &mut Findings, text: &str) -> Option<AgentSpec> {
     let stop = read_stop(findings, &fields);
     let needs = fields.optional("needs").map_or_else(Needs::default, |at| read_needs(findings, &at));
 
-    let roles = fields.required(findings, "roles")?.fields(findings, &["setup", "node", "exporter"])?;
+    let roles = fields.required(findings, "roles")?.fields(findings, &["setup", "node", "exporter", "kvstoremesh"])?;
     let node = roles.required(findings, "node").and_then(|at| read_role(findings, &at, Place::Node));
     let exporter = roles.optional("exporter").map(|at| read_role(findings, &at, Place::Cluster));
+    let kvstoremesh = roles.optional("kvstoremesh").map(|at| read_role(findings, &at, Place::KvstoreMesh));
     let setup = roles.optional("setup").map(|at| read_setup(findings, &at));
     Some(AgentSpec {
         name: name?,
@@ -70,6 +71,7 @@ fn read(findings: &mut Findings, text: &str) -> Option<AgentSpec> {
         setup: transpose(setup)?,
         node: node?,
         exporter: transpose(exporter)?,
+        kvstoremesh: transpose(kvstoremesh)?,
         pins: pins?,
         capabilities: capabilities?,
         stop: stop?,
@@ -92,6 +94,8 @@ enum Place {
     Node,
     /// Beside a cluster's control plane.
     Cluster,
+    /// Beside a cluster's control plane, with an eye on remote clusters.
+    KvstoreMesh,
     /// Nowhere yet: what the machine must have.
     Machine,
 }
@@ -101,23 +105,33 @@ impl Place {
         match self {
             Self::Node => true,
             Self::Cluster => !placeholder.is_of_node(),
+            Self::KvstoreMesh => !placeholder.is_of_node() || placeholder == Placeholder::Clustermesh,
             Self::Machine => placeholder == Placeholder::BinDir,
         }
     }
 }
 
 fn read_role(findings: &mut Findings, at: &Cursor<'_>, place: Place) -> Option<Role> {
-    let fields = at.fields(findings, &["command", "env", "files", "ready", "timeout", "trace"])?;
+    let fields = at.fields(findings, &["command", "env", "files", "ready", "timeout", "trace", "status"])?;
     let ready = fields.required(findings, "ready").and_then(|at| read_ready(findings, &at, place));
     let (command, env, files, timeout) = read_program(findings, &fields, place);
     let trace = fields.optional("trace").map(|at| read_path(findings, &at, place));
-    Some(Role { command: command?, env, files, ready: ready?, timeout: timeout?, trace: transpose(trace)? })
+    let status = fields.optional("status").map(|at| read_command(findings, &at, place));
+    Some(Role {
+        command: command?,
+        env,
+        files,
+        ready: ready?,
+        timeout: timeout?,
+        trace: transpose(trace)?,
+        status: transpose(status)?,
+    })
 }
 
 fn read_setup(findings: &mut Findings, at: &Cursor<'_>) -> Option<Role> {
     let fields = at.fields(findings, &["command", "env", "files", "timeout"])?;
     let (command, env, files, timeout) = read_program(findings, &fields, Place::Cluster);
-    Some(Role { command: command?, env, files, ready: Ready::Ended, timeout: timeout?, trace: None })
+    Some(Role { command: command?, env, files, ready: Ready::Ended, timeout: timeout?, trace: None, status: None })
 }
 
 /// What every role has: command, environment, files, time-out.

@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 
 use crate::{
-    CLUSTERS_MAX, Cluster, Diagnostics, FIRST_NODE_HOST, FileKind, NODE_POD_PREFIX, NODES_MAX, Node, Topology, header,
+    CLUSTERS_MAX, Cluster, Diagnostics, FIRST_NODE_HOST, FileKind, NODE_POD_PREFIX, NODES_MAX, Node, Topology, agent_settings, header,
     read_links, tls,
     topology::host,
     walk::{Cursor, Fields, Findings},
@@ -45,7 +45,7 @@ fn finish(file: &Path, findings: Findings, topology: Option<Topology>) -> Result
 /// `None` only after a finding.
 fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
     let tree = findings.tree(text)?;
-    let fields = Cursor::root(&tree).fields(findings, &["apiVersion", "kind", "name", "clusters", "links", "tls"])?;
+    let fields = Cursor::root(&tree).fields(findings, &["apiVersion", "kind", "name", "clusters", "links", "tls", "agents"])?;
     header::check(findings, &fields, FileKind::Topology);
     let name = fields.required(findings, "name").and_then(|name| name.name(findings).map(str::to_owned));
 
@@ -64,10 +64,11 @@ fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
     let names: Vec<ClusterName> = drafts.iter().filter_map(|draft| Some(draft.name.as_ref()?.1.clone())).collect();
     let links = read_links::read(findings, &fields, &names);
     let tls = tls::read(findings, &fields);
+    let agents = agent_settings::read(findings, &fields);
     let clusters: Vec<Cluster> = drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
     read_links::check_nat(findings, &links, &clusters);
     let links = links.into_iter().map(|(_, link)| link).collect();
-    Some(Topology { name: name?, clusters, links, tls, text: text.to_owned() })
+    Some(Topology { name: name?, clusters, links, tls, agents, text: text.to_owned() })
 }
 
 /// A value that could be read, and where it stands.

@@ -25,12 +25,14 @@ pub enum Placeholder {
     State,
     /// `{etcdConfig}`: etcd client configuration of the cluster's own etcd with full rights, in Cilium's format.
     EtcdConfig,
-    /// `{podCidr}`: addresses of the node's pods; for an exporter, of the cluster's.
+    /// `{podCidr}`: addresses of the node's pods; beside a control plane, of the cluster's.
     PodCidr,
     /// `{serviceCidr}`: what cluster IPs are allocated from.
     ServiceCidr,
     /// `{maxConnectedClusters}`: size of the mesh in Cilium's sense, 255 or 511.
     MaxConnectedClusters,
+    /// `{cacheTTL}`: how long a remote cluster may not be ready before its services are dropped, such as `30s`; `0s` for ever.
+    CacheTtl,
     /// `{runDir}`: folder of the run; everything below it is removed with the run.
     RunDir,
     /// `{binDir}`: folder of the agent's programs (`--agent-bin-dir`, or the one that `meshbed` is in).
@@ -39,7 +41,7 @@ pub enum Placeholder {
 
 impl Placeholder {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Cluster,
         Self::ClusterId,
         Self::Node,
@@ -53,6 +55,7 @@ impl Placeholder {
         Self::PodCidr,
         Self::ServiceCidr,
         Self::MaxConnectedClusters,
+        Self::CacheTtl,
         Self::RunDir,
         Self::BinDir,
     ];
@@ -73,6 +76,7 @@ impl Placeholder {
             Self::PodCidr => "podCidr",
             Self::ServiceCidr => "serviceCidr",
             Self::MaxConnectedClusters => "maxConnectedClusters",
+            Self::CacheTtl => "cacheTTL",
             Self::RunDir => "runDir",
             Self::BinDir => "binDir",
         }

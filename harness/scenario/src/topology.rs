@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path};
 use ipnet::Ipv4Net;
 use mesh_types::{ClusterId, ClusterName};
 
-use crate::{Diagnostics, Link, Tls};
+use crate::{AgentSettings, Diagnostics, Link, Tls};
 
 /// A mesh of clusters. Valid by construction: names and IDs are unique and no two CIDRs overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub struct Topology {
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) links: Vec<Link>,
     pub(crate) tls: Tls,
+    pub(crate) agents: AgentSettings,
     pub(crate) text: String,
 }
 
@@ -57,6 +58,11 @@ impl Topology {
     /// Certificates and users of its etcds.
     pub fn tls(&self) -> Tls {
         self.tls
+    }
+
+    /// How its agents are set up.
+    pub fn agents(&self) -> &AgentSettings {
+        &self.agents
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use mesh_core::{Action, Input, Lifecycle, LifecycleConfig, ServiceV2};
+use mesh_core::{Action, Input, Lifecycle, LifecycleConfig, Patience, ServiceV2};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 use mesh_wire::{Capabilities, ClusterConfig, EndpointSlicesExportMode, Layout, Resource};
 
@@ -23,6 +23,7 @@ fn options() -> LifecycleConfig {
         resources: READ.into(),
         service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
+        patience: Patience::default(),
     }
 }
 

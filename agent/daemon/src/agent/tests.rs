@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::Path};
 
 use mesh_core::{
-    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, ServicePort, ServiceV2, SlicePort, TargetPort,
+    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, Patience, ServicePort, ServiceV2, SlicePort, TargetPort,
 };
 use mesh_datapath::{Balancer, RecordingDatapath, RecordingIpcache, memory::MemoryMaps};
 use mesh_types::{ClusterId, MaxConnectedClusters, Protocol, ServiceKey};
@@ -28,6 +28,7 @@ fn agent() -> Agent<RecordingDatapath> {
         resources: [Resource::Services].into(),
         service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
+        patience: Patience::default(),
     };
     let besides = Besides {
         addresses: Addresses::new(name("alpha"), config.cluster_id, "alpha-1", Box::new(RecordingIpcache::empty())),

@@ -17,8 +17,6 @@ use crate::{
     store::{Change, Connect, KeyRange, Kvstore, Watch as _},
 };
 
-/// How often the heartbeat is written.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 /// How often cluster configurations are written again without a reason.
 const CLUSTER_CONFIG_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// Requests under way at once, each for another key: enough to fill an etcd, too few to flood it.
@@ -52,7 +50,7 @@ impl<C: Connect> Writer<C> {
         tracing::info!("Connection to our own etcd established");
 
         let mut under_way = UnderWay::new();
-        let mut heartbeat = every(HEARTBEAT_INTERVAL);
+        let mut heartbeat = every(self.heartbeat_interval);
         let mut reassert = every(CLUSTER_CONFIG_INTERVAL);
         let mut keepalive = every(self.leases.interval());
         loop {

@@ -12,7 +12,7 @@ mod store;
 use std::time::Duration;
 
 use etcd_client::{CompactionOptions, PutOptions};
-use mesh_core::{LifecycleConfig, ServiceV2};
+use mesh_core::{LifecycleConfig, Patience, ServiceV2};
 use mesh_kvstore::{
     ClusterIds, Decoded, EtcdConnector, Exporter, ExporterOptions, RemoteCluster, RemoteEvent, RemoteObject,
     RemoteOptions, RemoteStatus, Scope, Write,
@@ -70,6 +70,7 @@ fn reader(etcd: &Etcd) -> (RemoteCluster, mpsc::Receiver<RemoteEvent>) {
         resources: [Resource::Services].into(),
         service_v2: Some(ServiceV2::default()),
         cache_ttl: None,
+        patience: Patience::default(),
     };
     let options = RemoteOptions { cluster: alpha(), ids: ClusterIds::new(), lifecycle };
     RemoteCluster::spawn(options, EtcdConnector::new(etcd.config()), Decoded { limit: LIMIT })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_core::{LifecycleConfig, ServiceV2};
+use mesh_core::{LifecycleConfig, Patience, ServiceV2};
 use mesh_kvstore::{
     ClusterIds, Decoded, Exporter, ExporterOptions, MemoryServer, RemoteCluster, RemoteEvent, RemoteObject,
     RemoteOptions, Scope, Write,
@@ -26,6 +26,7 @@ fn reader(server: &MemoryServer, cache_ttl: Option<Duration>) -> (RemoteCluster,
         resources: [Resource::Services].into(),
         service_v2: Some(ServiceV2::default()),
         cache_ttl,
+        patience: Patience::default(),
     };
     let options = RemoteOptions { cluster: alpha(), ids: ClusterIds::new(), lifecycle };
     RemoteCluster::spawn(options, server.clone(), Decoded { limit: LIMIT })

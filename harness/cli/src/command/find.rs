@@ -8,18 +8,59 @@ use meshbed_scenario::Topology;
 
 use crate::exit::usage;
 
-/// A scenario by its file or its name: in `scenarios/`, or a case of the conformance suite, of which the ID is enough.
+/// Scenarios by a file, a folder or a name: of a folder below `scenarios/`, which stands for all that are in it, or of one
+/// scenario.
+pub(super) fn scenarios(given: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let below = folder(SCENARIOS).map(|scenarios| scenarios.join(given)).filter(|path| path.is_dir());
+    let given_folder = Some(PathBuf::from(given)).filter(|path| given.contains('/') && path.is_dir());
+    let Some(folder) = given_folder.or(below) else { return Ok(vec![scenario(given)?]) };
+    let files: Vec<PathBuf> =
+        names_in(&folder).into_iter().map(|name| folder.join(format!("{name}.yaml"))).collect();
+    if files.is_empty() { Err(usage(format!("there is no scenario in `{}`", folder.display()), "")) } else { Ok(files) }
+}
+
+/// A scenario by its file or its name: in `scenarios/`, a case of the conformance suite, of which the ID is enough, or in
+/// another folder there, if only one has it.
 pub(super) fn scenario(given: &str) -> anyhow::Result<PathBuf> {
-    let case = |folder: &Path| {
-        let wanted = given.to_lowercase();
-        let names = names_in(folder);
-        let name = names.into_iter().find(|name| *name == wanted || name.starts_with(&format!("{wanted}-")))?;
-        Some(folder.join(format!("{name}.yaml")))
+    let error = match file(given, SCENARIOS) {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
     };
-    match file(given, "scenarios") {
-        Ok(found) => Ok(found),
-        Err(error) => folder(CASES).and_then(|cases| case(&cases)).ok_or(error),
+    let Some(scenarios) = folder(SCENARIOS) else { return Err(error) };
+    if let Some(case) = case(given, &scenarios.join(CASES_NAME)) {
+        return Ok(case);
     }
+    let folders = folders_in(&scenarios);
+    let mut found: Vec<PathBuf> =
+        folders.iter().map(|folder| folder.join(format!("{given}.yaml"))).filter(|path| path.is_file()).collect();
+    match found.len() {
+        0 => Err(error),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let found: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+            Err(usage(format!("several folders have a scenario `{given}`"), format!("say which: {}", found.join(", "))))
+        }
+    }
+}
+
+fn case(given: &str, folder: &Path) -> Option<PathBuf> {
+    let wanted = given.to_lowercase();
+    let names = names_in(folder);
+    let name = names.into_iter().find(|name| *name == wanted || name.starts_with(&format!("{wanted}-")))?;
+    Some(folder.join(format!("{name}.yaml")))
+}
+
+/// Folder of scenarios.
+pub(super) const SCENARIOS: &str = "scenarios";
+/// What the conformance suite's folder is called there.
+pub(super) const CASES_NAME: &str = "conformance";
+
+/// Folders in a folder, sorted.
+pub(super) fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
 }
 
 /// Folder of the conformance suite.

@@ -12,7 +12,10 @@ use crate::{
 };
 
 pub(super) fn run() -> anyhow::Result<Exit> {
-    let mut text = section("scenarios", "scenarios", question);
+    let mut text = section("scenarios", find::SCENARIOS, question);
+    for name in other_folders() {
+        text.push_str(&section(&name, &format!("{}/{name}", find::SCENARIOS), question));
+    }
     text.push_str(&section("conformance cases", find::CASES, question));
     text.push_str(&section("topologies", "fixtures/topologies", topology));
     text.push_str(&section("agents", "fixtures/agents", agent));
@@ -21,6 +24,13 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     }
     printer::data(&text);
     Ok(Exit::Success)
+}
+
+/// Names of the folders of scenarios, but for that of the conformance suite.
+fn other_folders() -> Vec<String> {
+    let folders = find::folder(find::SCENARIOS).map(|folder| find::folders_in(&folder)).unwrap_or_default();
+    let names = folders.iter().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+    names.filter(|name| name != find::CASES_NAME).collect()
 }
 
 /// All files of a folder, each with what `describe` says of it; nothing when there is no such folder.

@@ -1,6 +1,6 @@
 //! `meshbed run`.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Instant};
 
 use anyhow::Context;
 use meshbed_engine::{Keep, Scenario};
@@ -10,30 +10,89 @@ use meshbed_report::{
     repeats::{self, RepeatSummary},
     terminal::{self, Detail},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     find, report,
     runner::{Ran, Run, UnderTest, random_seed, reproduce},
 };
-use crate::{args::RunArgs, exit::Exit, interrupt, printer, printer::Progress};
+use crate::{
+    args::RunArgs,
+    exit::{Exit, usage},
+    interrupt, printer,
+    printer::Progress,
+};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let parameters: BTreeMap<String, String> = args.set.iter().cloned().collect();
-    let file = find::scenario(&args.scenario)?;
-    let scenario = Scenario::load_with(&file, &parameters)?;
+    let files = find::scenarios(&args.scenario)?;
+    let scenarios = load(&files, &parameters)?;
     if args.dry_run {
-        printer::data(&scenario.plan().to_string());
+        let plans: Vec<String> = scenarios.iter().map(|scenario| scenario.plan().to_string()).collect();
+        printer::data(&plans.join("\n"));
         return Ok(Exit::Success);
     }
+    if scenarios.len() > 1 && args.junit_file.is_some() {
+        return Err(usage("`--junit-file` is for one scenario", "each run has its own `junit.xml` among its reports"));
+    }
     let under_test = UnderTest::of(&args.agent)?;
-    let seed = args.seed.or(scenario.seed()).unwrap_or_else(random_seed);
-    let exit = super::runtime()?.block_on(all(args, &under_test, &scenario, seed))?;
+    let exit = super::runtime()?.block_on(all(args, &under_test, &scenarios))?;
     Ok(if args.exit_zero_on_failure && exit == Exit::Failed { Exit::Success } else { exit })
 }
 
-/// All repeats.
-async fn all(args: &RunArgs, under_test: &UnderTest, scenario: &Scenario, seed: u64) -> anyhow::Result<Exit> {
+/// All scenarios of these files. All findings of all files are told at once.
+fn load(files: &[PathBuf], parameters: &BTreeMap<String, String>) -> anyhow::Result<Vec<Scenario>> {
+    let mut scenarios = Vec::new();
+    let mut findings = Vec::new();
+    for file in files {
+        match Scenario::load_with(file, parameters) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(diagnostics) => findings.push(diagnostics),
+        }
+    }
+    let Some(first) = findings.pop() else { return Ok(scenarios) };
+    for diagnostics in findings {
+        printer::talk(&diagnostics.to_string());
+    }
+    Err(first.into())
+}
+
+/// All scenarios, one after the other, and a line for each when there are several.
+async fn all(args: &RunArgs, under_test: &UnderTest, scenarios: &[Scenario]) -> anyhow::Result<Exit> {
     let interrupted = interrupt::token("--all".to_owned())?;
+    let mut worst = Exit::Success;
+    let mut lines = Vec::new();
+    for scenario in scenarios {
+        let seed = args.seed.or(scenario.seed()).unwrap_or_else(random_seed);
+        let begun = Instant::now();
+        let exit = each(args, under_test, scenario, seed, interrupted.clone()).await?;
+        lines.push(format!(
+            "{:>12} [{:8.3}s] {}",
+            exit.word().to_uppercase(),
+            begun.elapsed().as_secs_f64(),
+            scenario.name()
+        ));
+        worst = worse(worst, exit);
+        if exit == Exit::Interrupted || (args.fail_fast && exit != Exit::Success) {
+            break;
+        }
+    }
+    if scenarios.len() > 1 {
+        let left = scenarios.len() - lines.len();
+        lines.extend((left > 0).then(|| format!("{left} more were not run")));
+        printer::data(&lines.join("\n"));
+    }
+    Ok(worst)
+}
+
+/// All repeats of a scenario.
+async fn each(
+    args: &RunArgs,
+    under_test: &UnderTest,
+    scenario: &Scenario,
+    seed: u64,
+    interrupted: CancellationToken,
+) -> anyhow::Result<Exit> {
     let mut repeats = RepeatSummary::default();
     let mut last = None;
     let mut worst = Exit::Success;
@@ -46,7 +105,7 @@ async fn all(args: &RunArgs, under_test: &UnderTest, scenario: &Scenario, seed: 
             keep,
             seed,
             repeat,
-            reproduce: reproduce(&args.scenario, &args.set, &args.agent, seed),
+            reproduce: reproduce(&scenario.file().display().to_string(), &args.set, &args.agent, seed),
         };
         let progress = Progress::new(if args.events { Detail::Everything } else { Detail::Outcomes });
         let shown = progress.clone();

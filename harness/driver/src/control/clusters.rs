@@ -76,9 +76,10 @@ impl Control {
         let link = self.set_cluster_link(&cluster, if is_cut { Link::Down } else { Link::Up }).await?;
         let start = |role| self.start_absent(cluster_process(role, name));
         let (etcd, api) = try_join(start(ProcessRole::Etcd), start(ProcessRole::ApiServer)).await?;
-        let (exporter, nodes) =
-            try_join(start(ProcessRole::Exporter), try_join_all(off.iter().map(|node| self.boot(node)))).await?;
-        let control_plane = [etcd, api, exporter].into_iter().flatten().collect();
+        let writers = try_join(start(ProcessRole::Exporter), start(ProcessRole::KvstoreMesh));
+        let ((exporter, kvstoremesh), nodes) =
+            try_join(writers, try_join_all(off.iter().map(|node| self.boot(node)))).await?;
+        let control_plane = [etcd, api, exporter, kvstoremesh].into_iter().flatten().collect();
         Ok(ClusterBooted { cluster: name.to_owned(), link, control_plane, nodes })
     }
 

@@ -42,6 +42,9 @@ pub enum ControlErrorKind {
     /// The run has no such cluster.
     #[error("no cluster `{0}` in this run")]
     UnknownCluster(String),
+    /// The description of the process names no command that asks it.
+    #[error("the description of process `{0}` has no `status`")]
+    NoStatus(String),
     /// The node is switched off.
     #[error("node `{0}` is switched off")]
     SwitchedOff(String),

@@ -2,11 +2,17 @@
 
 use std::{
     fs, io,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use super::{Control, ControlError, ControlErrorKind, error::While};
 use crate::error::{Act, SystemError};
+
+/// What Kubernetes calls the link to the version of a volume that counts.
+const DATA: &str = "..data";
+/// Folders of two versions.
+const VERSIONS: [&str; 2] = ["..v1", "..v2"];
 
 /// A node's configuration of one remote cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +27,28 @@ impl Control {
     pub fn mesh_config(&self, node: &str, remote: &str) -> Result<MeshConfig, ControlError> {
         let act = || format!("find the configuration of `{remote}` on node `{node}`");
         let (_, state) = self.find_node(node).during(act)?;
-        let path = state.clustermesh_dir.join(remote);
-        // A name with `/` or `..` in it is no name.
-        if path.parent() != Some(&state.clustermesh_dir) || path.file_name().is_none() {
-            return Err(ControlError::new(act(), ControlErrorKind::UnknownCluster(remote.to_owned())));
-        }
-        Ok(MeshConfig { draft: state.clustermesh_dir.with_extension("draft"), path })
+        MeshConfig::of(&state.clustermesh_dir, remote).during(act)
+    }
+
+    /// The same of what copies remote clusters into the etcd of `cluster`, if anything does.
+    pub fn kvstoremesh_config(&self, cluster: &str, remote: &str) -> Result<Option<MeshConfig>, ControlError> {
+        let act = || format!("find the configuration of `{remote}` for the KVStoreMesh of `{cluster}`");
+        let state = self.find_cluster(cluster).during(act)?;
+        let exists = self.lock_state().agents.kvstoremesh;
+        exists.then(|| MeshConfig::of(&state.kvstoremesh_dir, remote).during(act)).transpose()
     }
 }
 
 impl MeshConfig {
+    fn of(folder: &Path, remote: &str) -> Result<Self, ControlErrorKind> {
+        let path = folder.join(remote);
+        // A name with `/` or `..` in it is no name.
+        if path.parent() != Some(folder) || path.file_name().is_none() {
+            return Err(ControlErrorKind::UnknownCluster(remote.to_owned()));
+        }
+        Ok(Self { draft: folder.with_extension("draft"), path })
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -49,6 +67,47 @@ impl MeshConfig {
         let act = || format!("write `{}`", self.path.display());
         fs::write(&self.draft, text).and_then(|()| fs::rename(&self.draft, &self.path)).act(act)?;
         self.read()
+    }
+
+    /// Gives it the name of `other`, in one step. Returns what is in it; `None` if it does not exist.
+    pub fn rename(&self, other: &Self) -> Result<Option<String>, SystemError> {
+        let before = self.read()?;
+        fs::rename(&self.path, &other.path).act(|| format!("rename `{}`", self.path.display()))?;
+        Ok(before)
+    }
+
+    /// Makes it what Kubernetes makes of a Secret in a volume: a link to a file of the same name behind `..data`, which is a
+    /// link to a folder with a version. First that is a folder with the `old` content, then, in one step, one with the `new`.
+    /// Returns what is in it now.
+    pub fn project(&self, old: &str, new: &str) -> Result<Option<String>, SystemError> {
+        let act = || format!("project `{}`", self.path.display());
+        let (folder, name) = (self.folder(), self.path.file_name().unwrap_or_default());
+        for (version, content) in VERSIONS.iter().zip([old, new]) {
+            fs::create_dir_all(folder.join(version)).act(act)?;
+            fs::write(folder.join(version).join(name), content).act(act)?;
+        }
+        self.link(VERSIONS[0], &folder.join(DATA)).act(act)?;
+        self.link(Path::new(DATA).join(name), &self.path).act(act)?;
+        self.link(VERSIONS[1], &folder.join(DATA)).act(act)?;
+        self.read()
+    }
+
+    /// Removes what [`Self::project`] made, apart from the file itself.
+    pub fn unproject(&self) -> Result<(), SystemError> {
+        let folder = self.folder();
+        let act = || format!("clear `{}`", folder.display());
+        fs::remove_file(folder.join(DATA)).act(act)?;
+        VERSIONS.iter().try_for_each(|version| fs::remove_dir_all(folder.join(version))).act(act)
+    }
+
+    /// The folder that agents watch.
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Makes or replaces a symbolic link, in one step.
+    fn link(&self, target: impl AsRef<Path>, link: &Path) -> io::Result<()> {
+        symlink(target, &self.draft).and_then(|()| fs::rename(&self.draft, link))
     }
 
     /// Removes it. Returns what was in it; `None` if it did not exist.
@@ -74,6 +133,16 @@ mod tests {
         assert_eq!(config.write("a").unwrap().as_deref(), Some("a"));
         assert_eq!(config.write("b").unwrap().as_deref(), Some("b"));
         assert!(!config.draft.exists());
+        let other = MeshConfig { path: directory.path().join("gamma"), ..config.clone() };
+        assert_eq!(config.rename(&other).unwrap().as_deref(), Some("b"));
+        assert_eq!((config.read().unwrap(), other.read().unwrap().as_deref()), (None, Some("b")));
+        other.rename(&config).unwrap();
+        assert_eq!(config.project("b", "c").unwrap().as_deref(), Some("c"));
+        assert!(config.path.is_symlink() && directory.path().join("..data").is_symlink());
+        config.write("b").unwrap();
+        config.unproject().unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(!config.path.is_symlink());
         assert_eq!(config.remove().unwrap().as_deref(), Some("b"));
         assert_eq!(config.read().unwrap(), None);
     }

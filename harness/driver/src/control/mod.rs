@@ -12,6 +12,7 @@ mod etcd;
 mod mesh_config;
 mod nodes;
 mod processes;
+mod remote_status;
 mod witness;
 
 use std::{
@@ -158,7 +159,7 @@ impl Control {
 
     /// What runs in a cluster's control plane.
     fn of_control_plane(&self, cluster: &str) -> Vec<String> {
-        let roles = [ProcessRole::Etcd, ProcessRole::ApiServer, ProcessRole::Exporter];
+        let roles = [ProcessRole::Etcd, ProcessRole::ApiServer, ProcessRole::Exporter, ProcessRole::KvstoreMesh];
         self.present(roles.map(|role| cluster_process(role, cluster)))
     }
 }

@@ -9,6 +9,7 @@ mod failures;
 mod kvstore;
 mod latency;
 mod maps;
+mod remote;
 mod status;
 
 use std::{fmt, sync::Arc};
@@ -91,6 +92,7 @@ pub(crate) static EXPECTATIONS: &[Element<AnyExpect>] = &[
     maps::ELEMENT,
     kvstore::ELEMENT,
     status::ELEMENT,
+    remote::ELEMENT,
     events::ELEMENT,
 ];
 

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
+use meshbed_driver::MeshConfig;
 use meshbed_events::Micros;
 use meshbed_oracle::Fate;
 use meshbed_scenario::{ClusterName, Nodes, record};
@@ -14,7 +15,7 @@ use super::{Fault, FaultError, Injected, Injection, cuts};
 use crate::probe::lock;
 
 /// How long an agent may take to let go: an inotify event and one round over its services.
-const VANISH_MAX_US: u64 = 5_000_000;
+pub(super) const VANISH_MAX_US: u64 = 5_000_000;
 
 record! {
     /// The file with which agents know a remote cluster is removed: they must let go of its backends.
@@ -48,6 +49,11 @@ impl Fault for ConfigRemoved {
                 let from = lock(&injection.world).clock.now();
                 let by = Micros(from.0 + VANISH_MAX_US);
                 let id = injection.strike(cuts::configuration(&node, &remote, Fate::MustVanish { from, by }));
+                // Whoever copies the cluster for the agents must not know it either. Once a cluster, whatever the node.
+                let copied = control.kvstoremesh_config(node.cluster.as_str(), remote.as_str());
+                let copied = copied.map_err(FaultError::failed(what("find")))?;
+                let theirs = copied.as_ref().map(MeshConfig::remove).transpose();
+                let theirs = theirs.map_err(FaultError::failed(what("remove")))?.flatten();
                 let before = file.remove().map_err(FaultError::failed(what("remove")))?;
                 let Some(before) = before.filter(|_| !file.path().exists()) else {
                     let what = format!("`{}` was not there before, or still is", file.path().display());
@@ -56,7 +62,8 @@ impl Fault for ConfigRemoved {
                 injection.witnessed(id, format!("`{}` is gone", file.path().display()));
                 let healing = async move {
                     let failed = FaultError::failed(format!("write the configuration of {remote} on {node}"));
-                    file.write(&before).map_err(failed)?;
+                    let copied = copied.iter().zip(&theirs).try_for_each(|(file, text)| file.write(text).map(drop));
+                    copied.and_then(|()| file.write(&before)).map_err(failed)?;
                     Ok(format!("the configuration of {remote} on {node} is as it was"))
                 };
                 injected.push(Injected { id, healing: healing.boxed() });

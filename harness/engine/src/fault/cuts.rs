@@ -1,6 +1,7 @@
 //! Which knowledge and which packets are cut off by what.
 
 use mesh_types::ClusterName;
+use meshbed_events::Micros;
 use meshbed_oracle::{Cut, Fate, Observers, Place};
 use meshbed_scenario::NodeRef;
 
@@ -8,10 +9,42 @@ use super::Injection;
 use crate::{probe::lock, world::Strike};
 
 /// Nobody in other clusters learns what happens in `about` any more, because nobody writes it to the cluster's etcd or
-/// nobody can read it there; what they know stays.
-pub(super) fn others_blind(strike: Strike, about: &ClusterName) -> Strike {
-    let kept = |observers| Cut::Knowledge { observers, about: about.clone(), fate: Fate::Kept };
-    strike.cuts(kept(Observers::OtherClusters)).cuts(kept(Observers::Kvstore))
+/// nobody can read it there; what they know stays
+/// as long as the mesh lets its agents remember.
+pub(super) fn others_blind(injection: &Injection, strike: Strike, about: &ClusterName) -> Strike {
+    let cut = |observers, fate| Cut::Knowledge { observers, about: about.clone(), fate };
+    strike.cuts(cut(Observers::OtherClusters, remembered(injection))).cuts(cut(Observers::Kvstore, Fate::Kept))
+}
+
+/// The etcd of `cluster` answers nobody: others hear nothing of it, and where its own agents read remote clusters from copies
+/// in it, they hear nothing of any of these either.
+pub(super) fn etcd_silent(injection: &Injection, strike: Strike, cluster: &ClusterName) -> Strike {
+    let strike = others_blind(injection, strike, cluster);
+    if injection.topology.agents().kvstoremesh { copies_stale(injection, strike, cluster) } else { strike }
+}
+
+/// The agents of `cluster` hear nothing of any remote cluster any more.
+pub(super) fn copies_stale(injection: &Injection, mut strike: Strike, cluster: &ClusterName) -> Strike {
+    for about in injection.topology.clusters().iter().map(meshbed_scenario::Cluster::name) {
+        if about != cluster {
+            let (observers, about) = (Observers::ClusterNodes(cluster.clone()), about.clone());
+            strike = strike.cuts(Cut::Knowledge { observers, about, fate: remembered(injection) });
+        }
+    }
+    strike
+}
+
+/// What becomes of what agents know of a cluster that they lose now: it stays, but services only for so long as the mesh
+/// says, if it does.
+fn remembered(injection: &Injection) -> Fate {
+    match injection.topology.agents().cache_ttl {
+        None => Fate::Kept,
+        Some(ttl) => {
+            let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
+            let now = lock(&injection.world).clock.now();
+            Fate::MayVanish { from: Micros(now.0.saturating_add(ttl)) }
+        }
+    }
 }
 
 /// Nobody at all learns what happens in `about` any more.

@@ -32,7 +32,7 @@ impl Fault for EtcdKill {
 
     fn inject<'a>(&'a self, injection: &'a Injection) -> BoxFuture<'a, Result<Vec<Injected>, FaultError>> {
         let target = |cluster: &mesh_types::ClusterName| {
-            let strike = cuts::others_blind(Strike::at(format!("etcd of {cluster}")), cluster);
+            let strike = cuts::etcd_silent(injection, Strike::at(format!("etcd of {cluster}")), cluster);
             (format!("etcd-{cluster}"), strike)
         };
         process::on_processes(injection, process::Act::Kill, self.clusters.iter().map(target).collect()).boxed()

@@ -32,7 +32,7 @@ impl Fault for ExporterKill {
 
     fn inject<'a>(&'a self, injection: &'a Injection) -> BoxFuture<'a, Result<Vec<Injected>, FaultError>> {
         let target = |cluster: &mesh_types::ClusterName| {
-            let strike = cuts::others_blind(Strike::at(format!("exporter of {cluster}")), cluster);
+            let strike = cuts::others_blind(injection, Strike::at(format!("exporter of {cluster}")), cluster);
             (format!("exporter-{cluster}"), strike)
         };
         process::on_processes(injection, process::Act::Kill, self.clusters.iter().map(target).collect()).boxed()

@@ -12,20 +12,26 @@ mod agent_stop;
 mod api_compact;
 mod api_gone;
 mod api_misbehaves;
+mod authority_swapped;
+mod certificate;
 mod certificate_expired;
 mod certificate_rotated;
 mod cluster_dead;
 mod config_corrupted;
+mod config_projected;
 mod config_removed;
+mod config_renamed;
 mod cuts;
 mod etcd_compact;
 mod etcd_hang;
 mod etcd_kill;
 mod etcd_reset;
 mod etcd_stop;
+mod exporter_hang;
 mod exporter_kill;
 mod injection;
 mod kvstore_tampered;
+mod kvstoremesh_kill;
 mod lease_loss;
 mod link;
 mod link_down;
@@ -138,6 +144,8 @@ pub(crate) static FAULTS: &[Element<AnyFault>] = &[
     element!("etcdReset", etcd_reset::EtcdReset),
     element!("leaseLoss", lease_loss::LeaseLoss),
     element!("exporterKill", exporter_kill::ExporterKill),
+    element!("exporterHang", exporter_hang::ExporterHang),
+    element!("kvstoremeshKill", kvstoremesh_kill::KvstoremeshKill),
     element!("apiCompact", api_compact::ApiCompact),
     element!("apiGone", api_gone::ApiGone),
     element!("apiMisbehaves", api_misbehaves::ApiMisbehaves),
@@ -146,9 +154,12 @@ pub(crate) static FAULTS: &[Element<AnyFault>] = &[
     element!("partition", partition::Partition),
     element!("link", link::Link),
     element!("certificateExpired", certificate_expired::CertificateExpired),
+    element!("authoritySwapped", authority_swapped::AuthoritySwapped),
     element!("certificateRotated", certificate_rotated::CertificateRotated),
     element!("roleRevoked", role_revoked::RoleRevoked),
     element!("configRemoved", config_removed::ConfigRemoved),
+    element!("configRenamed", config_renamed::ConfigRenamed),
+    element!("configProjected", config_projected::ConfigProjected),
     element!("configCorrupted", config_corrupted::ConfigCorrupted),
     element!("mapTampered", map_tampered::MapTampered),
     element!("kvstoreTampered", kvstore_tampered::KvstoreTampered),

@@ -75,7 +75,7 @@ impl Fault for RoleRevoked {
             for cluster in &self.clusters {
                 let range = self.lost().range(cluster);
                 let strike = Strike::at(format!("role remote in the etcd of {cluster}"));
-                let id = injection.strike(cuts::others_blind(strike, cluster).hits(cluster));
+                let id = injection.strike(cuts::others_blind(injection, strike, cluster).hits(cluster));
                 let etcd = injection.etcd(cluster).await?;
                 let failed = FaultError::failed(format!("revoke a right in the etcd of {cluster}"));
                 etcd.revoke_reading(EtcdRole::Remote, &range).await.map_err(failed)?;

@@ -39,12 +39,15 @@ fn roles() -> Json {
         fields.push(("ready", described(ready(), "When it counts as ready.")));
         let trace = "File with a JSON line for each step of a change; below `{state}/` or `{runDir}/`.";
         fields.push(("trace", described(text(), trace)));
+        let status = "Prints how its remote clusters are, as JSON in Cilium's model (`cluster-mesh` of `/v1/healthz`).";
+        fields.push(("status", described(list(text(), 1), status)));
         object(fields, &["command".to_owned(), "ready".to_owned()])
     };
     let fields = [
         field("setup", "Runs once in every cluster, before anything else of the agent, and has to end with 0.", setup),
         field("node", "Runs on every node.", role()),
         field("exporter", "Runs once in every cluster and writes its services to its etcd.", role()),
+        field("kvstoremesh", "Runs once in every cluster of a mesh with KVStoreMesh and copies remote clusters.", role()),
     ];
     object(fields, &["node".to_owned()])
 }

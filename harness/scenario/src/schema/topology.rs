@@ -5,7 +5,7 @@ use serde_json::Map;
 use crate::{AuthMode, Ca, Term};
 
 use super::{
-    Json, boolean, described, document, header, integer, link_conditions, list, name, object, text, without_parameters,
+    Json, boolean, described, document, duration, header, integer, link_conditions, list, name, object, text, without_parameters,
 };
 
 /// The JSON Schema of topology files.
@@ -19,6 +19,7 @@ pub fn topology_schema() -> Json {
             described(list(link(), 0), "Links between clusters with conditions; all others are clear."),
         ),
         ("tls".to_owned(), described(tls(), "Certificates and users of the etcds of the mesh.")),
+        ("agents".to_owned(), described(agents(), "How the agents of the mesh are set up, whoever made them.")),
     ]);
     let required = ["apiVersion", "kind", "name", "clusters"].map(str::to_owned);
     without_parameters(document("A topology of meshbed", object(properties, &required), Map::new()))
@@ -51,6 +52,26 @@ fn tls() -> Json {
                 "As which users agents of other clusters read an etcd; `migration` when it is not given.",
             ),
         ),
+    ];
+    object(fields, &[])
+}
+
+fn agents() -> Json {
+    let env = serde_json::json!({ "type": "object", "additionalProperties": text() });
+    let fields = [
+        (
+            "maxConnectedClusters",
+            described(serde_json::json!({ "enum": [255, 511] }), "Size of the mesh in Cilium's sense; 255 when it is not given."),
+        ),
+        (
+            "cacheTTL",
+            described(
+                duration(),
+                "How long a remote cluster may not be ready before its services are dropped; for ever when it is not given.",
+            ),
+        ),
+        ("kvstoremesh", described(boolean(), "Agents read remote clusters from copies in their own cluster's etcd.")),
+        ("env", described(env, "More environment for all programs of the agents.")),
     ];
     object(fields, &[])
 }
