@@ -452,10 +452,26 @@ mod tests {
             let rest = ["--kvstore-opt", "etcd.config=/e", "--clustermesh-config", "/c"];
             let command = parse(&[&arguments[..], &rest, more].concat());
             let Command::Kvstoremesh(options) = command else { panic!("not `kvstoremesh`: {command:?}") };
-            (options.patience.patience(), options.kvstore.heartbeat_interval.as_secs(), options.drain_grace_period.as_secs())
+            (
+                options.patience.patience(),
+                options.kvstore.heartbeat_interval.as_secs(),
+                options.drain_grace_period.as_secs(),
+            )
         };
-        assert_eq!(parse_mesh(&[]), (Patience::default(), mesh_kvstore::ExporterOptions::HEARTBEAT_INTERVAL.as_secs(), 180));
-        let told = parse_mesh(&["--heartbeat-timeout", "2s", "--cluster-config-timeout", "3s", "--heartbeat-interval", "1s", "--drain-grace-period", "4s"]);
+        assert_eq!(
+            parse_mesh(&[]),
+            (Patience::default(), mesh_kvstore::ExporterOptions::HEARTBEAT_INTERVAL.as_secs(), 180)
+        );
+        let told = parse_mesh(&[
+            "--heartbeat-timeout",
+            "2s",
+            "--cluster-config-timeout",
+            "3s",
+            "--heartbeat-interval",
+            "1s",
+            "--drain-grace-period",
+            "4s",
+        ]);
         let patience = Patience { heartbeat: Duration::from_secs(2), cluster_config: Duration::from_secs(3) };
         assert_eq!(told, (patience, 1, 4));
         assert!(period("0s").is_err());

@@ -37,7 +37,9 @@ impl Values<'_> {
             Placeholder::PodCidr => self.node.map_or(cluster.pod_cidr, |node| node.pod_cidr).to_string(),
             Placeholder::ServiceCidr => cluster.service_cidr.to_string(),
             Placeholder::MaxConnectedClusters => self.programming.run.agents.max_connected_clusters.to_string(),
-            Placeholder::CacheTtl => format!("{}s", self.programming.run.agents.cache_ttl.unwrap_or_default().as_secs()),
+            Placeholder::CacheTtl => {
+                format!("{}s", self.programming.run.agents.cache_ttl.unwrap_or_default().as_secs())
+            }
             Placeholder::RunDir => text(&self.programming.run.run_dir),
             Placeholder::BinDir => text(self.programming.options.programs.bin_dir()),
             Placeholder::State => text(self.state_dir()),

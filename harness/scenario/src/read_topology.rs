@@ -6,8 +6,8 @@ use ipnet::{IpNet, Ipv4Net};
 use mesh_types::{ClusterId, ClusterName, MaxConnectedClusters};
 
 use crate::{
-    CLUSTERS_MAX, Cluster, Diagnostics, FIRST_NODE_HOST, FileKind, NODE_POD_PREFIX, NODES_MAX, Node, Topology, agent_settings, header,
-    read_links, tls,
+    CLUSTERS_MAX, Cluster, Diagnostics, FIRST_NODE_HOST, FileKind, NODE_POD_PREFIX, NODES_MAX, Node, Topology,
+    agent_settings, header, read_links, tls,
     topology::host,
     walk::{Cursor, Fields, Findings},
 };
@@ -45,7 +45,8 @@ fn finish(file: &Path, findings: Findings, topology: Option<Topology>) -> Result
 /// `None` only after a finding.
 fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
     let tree = findings.tree(text)?;
-    let fields = Cursor::root(&tree).fields(findings, &["apiVersion", "kind", "name", "clusters", "links", "tls", "agents"])?;
+    let fields =
+        Cursor::root(&tree).fields(findings, &["apiVersion", "kind", "name", "clusters", "links", "tls", "agents"])?;
     header::check(findings, &fields, FileKind::Topology);
     let name = fields.required(findings, "name").and_then(|name| name.name(findings).map(str::to_owned));
 

@@ -3,7 +3,8 @@
 use std::{net::Ipv4Addr, path::Path};
 
 use mesh_core::{
-    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, Patience, ServicePort, ServiceV2, SlicePort, TargetPort,
+    AddressType, Config, LocalEndpoint, LocalService, LocalSlice, Patience, ServicePort, ServiceV2, SlicePort,
+    TargetPort,
 };
 use mesh_datapath::{Balancer, RecordingDatapath, RecordingIpcache, memory::MemoryMaps};
 use mesh_types::{ClusterId, MaxConnectedClusters, Protocol, ServiceKey};

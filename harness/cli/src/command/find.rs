@@ -14,8 +14,7 @@ pub(super) fn scenarios(given: &str) -> anyhow::Result<Vec<PathBuf>> {
     let below = folder(SCENARIOS).map(|scenarios| scenarios.join(given)).filter(|path| path.is_dir());
     let given_folder = Some(PathBuf::from(given)).filter(|path| given.contains('/') && path.is_dir());
     let Some(folder) = given_folder.or(below) else { return Ok(vec![scenario(given)?]) };
-    let files: Vec<PathBuf> =
-        names_in(&folder).into_iter().map(|name| folder.join(format!("{name}.yaml"))).collect();
+    let files: Vec<PathBuf> = names_in(&folder).into_iter().map(|name| folder.join(format!("{name}.yaml"))).collect();
     if files.is_empty() { Err(usage(format!("there is no scenario in `{}`", folder.display()), "")) } else { Ok(files) }
 }
 

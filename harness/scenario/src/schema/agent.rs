@@ -47,7 +47,11 @@ fn roles() -> Json {
         field("setup", "Runs once in every cluster, before anything else of the agent, and has to end with 0.", setup),
         field("node", "Runs on every node.", role()),
         field("exporter", "Runs once in every cluster and writes its services to its etcd.", role()),
-        field("kvstoremesh", "Runs once in every cluster of a mesh with KVStoreMesh and copies remote clusters.", role()),
+        field(
+            "kvstoremesh",
+            "Runs once in every cluster of a mesh with KVStoreMesh and copies remote clusters.",
+            role(),
+        ),
     ];
     object(fields, &["node".to_owned()])
 }

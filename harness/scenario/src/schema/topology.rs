@@ -5,7 +5,8 @@ use serde_json::Map;
 use crate::{AuthMode, Ca, Term};
 
 use super::{
-    Json, boolean, described, document, duration, header, integer, link_conditions, list, name, object, text, without_parameters,
+    Json, boolean, described, document, duration, header, integer, link_conditions, list, name, object, text,
+    without_parameters,
 };
 
 /// The JSON Schema of topology files.
@@ -61,7 +62,10 @@ fn agents() -> Json {
     let fields = [
         (
             "maxConnectedClusters",
-            described(serde_json::json!({ "enum": [255, 511] }), "Size of the mesh in Cilium's sense; 255 when it is not given."),
+            described(
+                serde_json::json!({ "enum": [255, 511] }),
+                "Size of the mesh in Cilium's sense; 255 when it is not given.",
+            ),
         ),
         (
             "cacheTTL",
