@@ -15,7 +15,7 @@ use mesh_planted::{Defect, planted};
 use mesh_types::{ClusterId, ClusterName, FrontendAddress, ServiceKey};
 use mesh_wire::Resource;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_stream::{StreamExt as _, StreamMap, wrappers::ReceiverStream};
@@ -25,7 +25,8 @@ use crate::{
     local,
     mesh_directory::{FileChange, MeshDirectory},
     notify,
-    status::{AgentStatus, Health},
+    registry::Registry,
+    status::{AgentStatus, Health, Question},
     trace::{Stage, Trace},
 };
 
@@ -35,9 +36,6 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a map write that failed is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A question about the agent's status, with the place for the answer.
-pub(crate) type StatusRequest = oneshot::Sender<AgentStatus>;
-
 /// Where events come from.
 pub(crate) struct Inputs {
     /// Our own cluster's API.
@@ -45,7 +43,7 @@ pub(crate) struct Inputs {
     /// The directory of remote clusters, if the node is in a mesh.
     pub(crate) directory: Option<MeshDirectory>,
     /// Questions.
-    pub(crate) status: mpsc::Receiver<StatusRequest>,
+    pub(crate) status: mpsc::Receiver<Question>,
 }
 
 /// What the task owns.
@@ -57,6 +55,7 @@ pub(crate) struct Agent<D> {
     ids: ClusterIds,
     lifecycle: LifecycleConfig,
     addresses: Addresses,
+    registry: Registry,
     clusters: BTreeMap<ClusterName, RemoteCluster>,
     /// Each cluster's events, taken away with the cluster, so that none comes after its removal.
     remote: StreamMap<ClusterName, ReceiverStream<RemoteEvent>>,
@@ -79,6 +78,7 @@ impl<D: Datapath> Agent<D> {
         datapath: D,
         lifecycle: LifecycleConfig,
         addresses: Addresses,
+        registry: Registry,
         trace: Trace,
     ) -> Self {
         Self {
@@ -88,6 +88,7 @@ impl<D: Datapath> Agent<D> {
             ids: ClusterIds::new(),
             lifecycle,
             addresses,
+            registry,
             clusters: BTreeMap::new(),
             remote: StreamMap::new(),
             failed: BTreeMap::new(),
@@ -123,11 +124,7 @@ impl<D: Datapath> Agent<D> {
                         tracing::warn!(error = format!("{error:#}"), "remote clusters stay as they are");
                     }
                 }
-                request = inputs.status.recv() => {
-                    let request = request.context("the status server ended")?;
-                    // Whoever asked may have gone away.
-                    drop(request.send(self.status()));
-                }
+                question = inputs.status.recv() => self.answer(question.context("the status server ended")?),
                 () = until(init_timeout) => {
                     init_timeout = None;
                     if self.state.waiting() {
@@ -183,10 +180,15 @@ impl<D: Datapath> Agent<D> {
                 let (namespace, name) = (key.namespace, key.name);
                 self.step(Event::RemoteSlice { cluster, cluster_id, namespace, name, slice }, None);
             }
-            RemoteObject::Node(name, node) => self.addresses.node(cluster, &name, node.as_deref()),
+            RemoteObject::Node(name, node) => {
+                self.registry.node(Some(cluster.clone()), &name, node.as_deref());
+                self.addresses.node(cluster, &name, node.as_deref());
+            }
             RemoteObject::Ip(prefix, entry) => self.addresses.endpoint(cluster, prefix, entry.as_deref()),
-            // Read because a cluster is ready when they are known; what they are for, policies, is not ours.
-            RemoteObject::Identity(..) => {}
+            // Not for policies, which are not ours.
+            RemoteObject::Identity(identity, labels) => {
+                self.registry.identity(Some(cluster), identity, labels.as_deref());
+            }
         }
     }
 
@@ -207,6 +209,7 @@ impl<D: Datapath> Agent<D> {
                     self.clusters.remove(&cluster);
                     self.remote.remove(&cluster);
                     self.addresses.remove(&cluster);
+                    self.registry.remove_cluster(&cluster);
                     self.step(Event::RemoteRemoved { cluster }, None);
                 }
             }
@@ -308,6 +311,15 @@ impl<D: Datapath> Agent<D> {
         let failed = std::mem::take(&mut self.failed);
         for effect in failed.into_values().chain(self.failed_prune.take()) {
             self.apply(effect);
+        }
+    }
+
+    /// Whoever asked may have gone away.
+    fn answer(&self, question: Question) {
+        match question {
+            Question::Health(reply) => drop(reply.send(self.status())),
+            Question::Nodes(reply) => drop(reply.send(self.registry.nodes())),
+            Question::Identities(reply) => drop(reply.send(self.registry.identities())),
         }
     }
 

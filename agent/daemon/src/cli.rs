@@ -34,6 +34,12 @@ pub(crate) enum Command {
     Bpf(BpfCommand),
     /// Show which remote clusters are ready
     Status(StatusOptions),
+    /// Nodes of all clusters
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Security identities of all clusters
+    #[command(subcommand)]
+    Identity(IdentityCommand),
     /// Detach the programs and remove all pinned maps and links
     Cleanup(DatapathOptions),
 }
@@ -267,6 +273,31 @@ pub(crate) struct StatusOptions {
     /// Show each remote cluster
     #[arg(long, visible_alias = "all-clusters")]
     pub(crate) verbose: bool,
+    /// Format of the output
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    /// Directory for run-time files, as given to `run`
+    #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
+    pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List nodes, their addresses and those of their pods
+    #[command(visible_alias = "ls")]
+    List(ListOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// List identities and their labels
+    #[command(visible_alias = "ls")]
+    List(ListOptions),
+}
+
+/// Options of commands that list what a running agent knows.
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
     /// Format of the output
     #[arg(long, short, value_name = "FORMAT")]
     pub(crate) output: Option<Output>,

@@ -6,6 +6,7 @@
 //! | `apiserver` | one a cluster: Kubernetes -> `mesh-core` -> the cluster's own etcd |
 //! | `bpf lb list`, `bpf ipcache list` | what is in the maps, as `cilium-dbg` prints it |
 //! | `status` | which remote clusters are ready |
+//! | `node list`, `identity list` | nodes and security identities of all clusters |
 //! | `cleanup` | detaches the programs and removes all pins |
 //!
 //! Standard output is data, standard error is the log (`RUST_LOG`).
@@ -23,16 +24,18 @@ mod local;
 mod logging;
 mod mesh_directory;
 mod notify;
+mod registry;
 mod run;
 mod runtime;
 mod status;
+mod table;
 mod trace;
 
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, IdentityCommand, NodeCommand};
 #[cfg(feature = "planted-defects")]
 pub use defect::main_with_planted_defect;
 
@@ -46,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Kvstoremesh(options) => kvstoremesh::run(&options).map(|()| String::new()),
         Command::Bpf(command) => bpf::list(&command),
         Command::Status(options) => status::print(&options),
+        Command::Node(NodeCommand::List(options)) => status::nodes(&options),
+        Command::Identity(IdentityCommand::List(options)) => status::identities(&options),
         Command::Cleanup(options) => cleanup::run(&options).map(|()| String::new()),
     };
     match result.and_then(|text| print(&text)) {

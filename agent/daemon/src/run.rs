@@ -11,6 +11,7 @@ use crate::{
     agent::{Agent, Inputs},
     cli::RunOptions,
     mesh_directory::MeshDirectory,
+    registry::Registry,
     runtime::{Shutdown, block_on},
     status::StatusServer,
     trace::Trace,
@@ -50,7 +51,8 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
         service_v2: Some(ServiceV2::default()),
         cache_ttl: options.clustermesh_cache_ttl.filter(|ttl| !ttl.is_zero()),
     };
-    let agent = Agent::new(name, State::new(config), datapath, lifecycle, addresses, trace);
+    let registry = Registry::new(name.clone(), &options.node_name);
+    let agent = Agent::new(name, State::new(config), datapath, lifecycle, addresses, registry, trace);
     tokio::select! {
         result = agent.run(Inputs { local, directory, status }) => result.map(|never| match never {}),
         signal = shutdown.requested() => {

@@ -9,7 +9,7 @@ use mesh_datapath::{Balancer, RecordingDatapath, RecordingIpcache, memory::Memor
 use mesh_types::{ClusterId, MaxConnectedClusters, Protocol, ServiceKey};
 use mesh_wire::Resource;
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::*;
 
@@ -30,13 +30,14 @@ fn agent() -> Agent<RecordingDatapath> {
         cache_ttl: None,
     };
     let addresses = Addresses::new("alpha-1", Box::new(RecordingIpcache::empty()));
-    Agent::new(name("alpha"), State::new(config), RecordingDatapath::empty(), lifecycle, addresses, Trace::off())
+    let (state, registry) = (State::new(config), Registry::new(name("alpha"), "alpha-1"));
+    Agent::new(name("alpha"), state, RecordingDatapath::empty(), lifecycle, addresses, registry, Trace::off())
 }
 
 /// The ends of a running agent.
 struct Ends {
     local: mpsc::Sender<LocalEvent>,
-    status: mpsc::Sender<StatusRequest>,
+    status: mpsc::Sender<Question>,
 }
 
 fn inputs(directory: Option<&Path>) -> (Ends, Inputs) {
@@ -49,7 +50,7 @@ fn inputs(directory: Option<&Path>) -> (Ends, Inputs) {
 impl Ends {
     async fn ask(&self) -> AgentStatus {
         let (sender, receiver) = oneshot::channel();
-        self.status.send(sender).await.expect("the agent runs");
+        self.status.send(Question::Health(sender)).await.expect("the agent runs");
         timeout(DEADLINE, receiver).await.expect("deadline: status").expect("the agent answers")
     }
 

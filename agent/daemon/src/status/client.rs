@@ -1,4 +1,4 @@
-//! The question of `mesh-agent status`.
+//! Questions to a running agent.
 
 use std::{path::Path, time::Duration};
 
@@ -7,24 +7,24 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, StatusCode, header::HOST};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
-
-use super::{AgentStatus, PATH};
 
 /// An agent that is alive answers within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks the agent behind `socket`.
-pub(super) async fn ask(socket: &Path) -> anyhow::Result<AgentStatus> {
+/// Asks the agent behind `socket` for what is at `path`.
+pub(super) async fn ask<T: DeserializeOwned>(socket: &Path, path: &'static str) -> anyhow::Result<T> {
     let stream = UnixStream::connect(socket)
         .await
         .with_context(|| format!("unable to connect to the agent at `{}` (is it running?)", socket.display()))?;
-    timeout(TIMEOUT, ask_over(stream)).await.with_context(|| format!("no answer from the agent after {TIMEOUT:?}"))?
+    let answer = timeout(TIMEOUT, ask_over(stream, path)).await;
+    answer.with_context(|| format!("no answer from the agent after {TIMEOUT:?}"))?
 }
 
-async fn ask_over(stream: UnixStream) -> anyhow::Result<AgentStatus> {
+async fn ask_over<T: DeserializeOwned>(stream: UnixStream, path: &'static str) -> anyhow::Result<T> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(PATH).header(HOST, "localhost").body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header(HOST, "localhost").body(Empty::<Bytes>::new())?;
     let question = async {
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {

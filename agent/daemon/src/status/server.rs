@@ -7,17 +7,17 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, service::service_fn};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
 };
 
-use super::{PATH, socket};
-use crate::agent::StatusRequest;
+use super::{HEALTH, IDENTITIES, NODES, Question, socket};
 
 /// Questions that may wait for the agent; whoever asks more waits.
-const REQUESTS_WAITING_MAX: usize = 16;
+const QUESTIONS_WAITING_MAX: usize = 16;
 /// Connections served at once; whoever comes later waits.
 const CONNECTIONS_MAX: usize = 64;
 /// Owner and group may ask.
@@ -29,7 +29,7 @@ pub(crate) struct StatusServer(JoinHandle<()>);
 
 impl StatusServer {
     /// Binds the socket in `state_dir`, which is made if need be. Questions come out of the receiver.
-    pub(crate) fn start(state_dir: &Path) -> anyhow::Result<(Self, mpsc::Receiver<StatusRequest>)> {
+    pub(crate) fn start(state_dir: &Path) -> anyhow::Result<(Self, mpsc::Receiver<Question>)> {
         fs::create_dir_all(state_dir).with_context(|| format!("failed to make directory `{}`", state_dir.display()))?;
         let path = socket(state_dir);
         let context = || format!("failed to bind `{}`", path.display());
@@ -40,8 +40,8 @@ impl StatusServer {
         }
         let listener = UnixListener::bind(&path).with_context(context)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(SOCKET_MODE)).with_context(context)?;
-        let (requests, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
-        Ok((Self(tokio::spawn(serve(listener, requests))), receiver))
+        let (questions, receiver) = mpsc::channel(QUESTIONS_WAITING_MAX);
+        Ok((Self(tokio::spawn(serve(listener, questions))), receiver))
     }
 }
 
@@ -51,13 +51,13 @@ impl Drop for StatusServer {
     }
 }
 
-async fn serve(listener: UnixListener, requests: mpsc::Sender<StatusRequest>) {
+async fn serve(listener: UnixListener, questions: mpsc::Sender<Question>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, requests.clone()));
+                    connections.spawn(connection(stream, questions.clone()));
                 }
                 Err(error) => tracing::warn!(%error, "failed to accept a connection on the status socket"),
             },
@@ -66,8 +66,8 @@ async fn serve(listener: UnixListener, requests: mpsc::Sender<StatusRequest>) {
     }
 }
 
-async fn connection(stream: UnixStream, requests: mpsc::Sender<StatusRequest>) {
-    let service = service_fn(|request| answer(request, requests.clone()));
+async fn connection(stream: UnixStream, questions: mpsc::Sender<Question>) {
+    let service = service_fn(|request| answer(request, questions.clone()));
     if let Err(error) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
     {
         tracing::debug!(%error, "connection on the status socket broke");
@@ -76,22 +76,33 @@ async fn connection(stream: UnixStream, requests: mpsc::Sender<StatusRequest>) {
 
 async fn answer(
     request: Request<Incoming>,
-    requests: mpsc::Sender<StatusRequest>,
+    questions: mpsc::Sender<Question>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(match (request.method(), request.uri().path()) {
-        (&Method::GET, PATH) => match status(requests).await {
-            Some(body) => response(StatusCode::OK, body),
-            None => response(StatusCode::SERVICE_UNAVAILABLE, Vec::new()),
-        },
-        (_, PATH) => response(StatusCode::METHOD_NOT_ALLOWED, Vec::new()),
-        _ => response(StatusCode::NOT_FOUND, Vec::new()),
+    let path = request.uri().path();
+    if ![HEALTH, NODES, IDENTITIES].contains(&path) {
+        return Ok(response(StatusCode::NOT_FOUND, Vec::new()));
+    }
+    if request.method() != Method::GET {
+        return Ok(response(StatusCode::METHOD_NOT_ALLOWED, Vec::new()));
+    }
+    let body = match path {
+        NODES => put(&questions, Question::Nodes).await,
+        IDENTITIES => put(&questions, Question::Identities).await,
+        _ => put(&questions, Question::Health).await,
+    };
+    Ok(match body {
+        Some(body) => response(StatusCode::OK, body),
+        None => response(StatusCode::SERVICE_UNAVAILABLE, Vec::new()),
     })
 }
 
-/// The status as JSON; `None` when the agent is ending.
-async fn status(requests: mpsc::Sender<StatusRequest>) -> Option<Vec<u8>> {
+/// The answer to a question as JSON; `None` when the agent is ending.
+async fn put<T: Serialize>(
+    questions: &mpsc::Sender<Question>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Question,
+) -> Option<Vec<u8>> {
     let (sender, receiver) = oneshot::channel();
-    requests.send(sender).await.ok()?;
+    questions.send(question(sender)).await.ok()?;
     serde_json::to_vec(&receiver.await.ok()?).ok()
 }
 
@@ -105,21 +116,39 @@ fn response(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::{super::client, *};
-    use crate::status::{AgentStatus, Health};
+    use crate::status::{AgentStatus, Health, Identity};
 
     #[tokio::test]
     async fn a_question_gets_its_answer() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let state_dir = folder.path().join("state");
-        let (_server, mut requests) = StatusServer::start(&state_dir).expect("bound");
+        let (_server, mut questions) = StatusServer::start(&state_dir).expect("bound");
         let expected = AgentStatus::new(Health::Failure("map is full".to_owned()), 3, Vec::new());
         let path = socket(&state_dir);
-        let ask = client::ask(&path);
+        let ask = client::ask::<AgentStatus>(&path, HEALTH);
         let reply = async {
-            requests.recv().await.expect("a question").send(expected.clone()).expect("still waiting");
+            let Question::Health(reply) = questions.recv().await.expect("a question") else { panic!("another one") };
+            reply.send(expected.clone()).expect("still waiting");
         };
         let (answer, ()) = tokio::join!(ask, reply);
         assert_eq!(answer.expect("an answer"), expected);
+
+        let ask = client::ask::<Vec<Identity>>(&path, IDENTITIES);
+        let expected = vec![Identity { id: 1, labels: vec!["reserved:host".to_owned()] }];
+        let reply = async {
+            let Question::Identities(reply) = questions.recv().await.expect("a question") else {
+                panic!("another one")
+            };
+            reply.send(expected.clone()).expect("still waiting");
+        };
+        let (answer, ()) = tokio::join!(ask, reply);
+        assert_eq!(answer.expect("an answer"), expected);
+
+        let error = client::ask::<AgentStatus>(&path, "/v1/typo").await.expect_err("there is no such path");
+        assert_eq!(error.to_string(), "the agent answered 404 Not Found");
+        drop(questions);
+        let error = client::ask::<AgentStatus>(&path, HEALTH).await.expect_err("nobody answers");
+        assert_eq!(error.to_string(), "the agent answered 503 Service Unavailable");
 
         // A second agent takes over the socket that the first left behind.
         drop(StatusServer::start(&state_dir).expect("bound again"));
@@ -127,7 +156,8 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_agent_the_socket_is_named() {
-        let error = client::ask(Path::new("/no/such/mesh-agent.sock")).await.expect_err("nobody there");
+        let error =
+            client::ask::<AgentStatus>(Path::new("/no/such/mesh-agent.sock"), HEALTH).await.expect_err("nobody there");
         let text = format!("{error:#}");
         assert!(text.starts_with("unable to connect to the agent at `/no/such/mesh-agent.sock`"), "{text}");
     }

@@ -12,15 +12,19 @@ const BRIEF_GAP: &str = "             ";
 /// The same in the long form.
 const VERBOSE_GAP: &str = "   ";
 
-/// One line.
-pub(crate) fn brief(status: &AgentStatus) -> String {
-    summary(status, BRIEF_GAP)
+/// One line, and four for each remote cluster that is not ready.
+pub(crate) fn brief(status: &AgentStatus, now: Timestamp) -> String {
+    lines(status, BRIEF_GAP, now, |cluster| !cluster.ready)
 }
 
-/// One line and four for each remote cluster.
+/// One line, and four for each remote cluster.
 pub(crate) fn verbose(status: &AgentStatus, now: Timestamp) -> String {
-    let mut text = summary(status, VERBOSE_GAP);
-    for cluster in &status.cluster_mesh.clusters {
+    lines(status, VERBOSE_GAP, now, |_| true)
+}
+
+fn lines(status: &AgentStatus, gap: &str, now: Timestamp, shown: impl Fn(&RemoteStatus) -> bool) -> String {
+    let mut text = summary(status, gap);
+    for cluster in status.cluster_mesh.clusters.iter().filter(|cluster| shown(cluster)) {
         remote(&mut text, cluster, now).expect("writing to a `String` cannot fail");
     }
     text
@@ -80,7 +84,13 @@ fn remote(text: &mut String, cluster: &RemoteStatus, now: Timestamp) -> std::fmt
             write!(text, "{name}={value}, ")?;
         }
     }
-    writeln!(text, "services={}", synced.services)
+    write!(text, "services={}", synced.services)?;
+    for (name, value) in [("endpoint-slices", synced.endpoint_slices), ("service-exports", synced.service_exports)] {
+        if let Some(value) = value {
+            write!(text, ", {name}={value}")?;
+        }
+    }
+    writeln!(text)
 }
 
 /// How long ago something was, in the largest two units: `2m5s ago`.
@@ -122,8 +132,47 @@ mod tests {
     }
 
     #[test]
-    fn brief_is_one_line() {
-        assert_eq!(brief(&status()), "ClusterMesh:             1/2 remote clusters ready\n");
+    fn brief_names_who_is_not_ready() {
+        let now = "2026-01-01T00:02:05Z".parse().expect("a time");
+        insta::assert_snapshot!(brief(&status(), now), @r"
+        ClusterMesh:             1/2 remote clusters ready
+           gamma: not-ready, 0 nodes, 0 endpoints, 0 identities, 0 services, 0 MCS-API service exports, 3 reconnections (last: 2m5s ago)
+           └  Err: unable to connect
+           └  remote configuration: expected=unknown, retrieved=unknown
+           └  synchronization status: services=false
+        ");
+        let mut all_ready = status();
+        all_ready.cluster_mesh.clusters.truncate(1);
+        assert_eq!(brief(&all_ready, now), "ClusterMesh:             1/1 remote clusters ready\n");
+    }
+
+    /// What `cilium-dbg` printed for the mesh of one remote cluster (`fixtures/vectors/cli/status*.txt`).
+    #[test]
+    fn the_recorded_status_has_the_same_lines() {
+        let recorded = |file: &str| {
+            let text = std::fs::read_to_string(format!("../../fixtures/vectors/cli/{file}")).expect("readable");
+            let mesh = text.lines().skip_while(|line| !line.starts_with("ClusterMesh:"));
+            let mut lines: Vec<String> = mesh.take_while(|line| !line.starts_with("IPv4")).map(str::to_owned).collect();
+            lines.push(String::new());
+            lines.join("\n")
+        };
+        let status: AgentStatus = serde_json::from_value(json!({
+            "cilium": {"state": "Ok"},
+            "cluster-mesh": {"num-global-services": 2, "clusters": [{
+                "name": "beta", "connected": true, "ready": true,
+                "num-nodes": 1, "num-endpoints": 1, "num-identities": 1, "num-shared-services": 1,
+                "status": "etcd: 1/1 connected, leases=0, lock leases=0, has-quorum=true: endpoint status checks are \
+                    disabled, ID: 70f9cf875eabdc0b",
+                "config": {"required": true, "retrieved": true, "cluster-id": 2, "sync-canaries": true},
+                "synced": {"nodes": true, "endpoints": true, "identities": true, "services": true},
+            }]},
+        }))
+        .expect("a status");
+        assert_eq!(verbose(&status, Timestamp::UNIX_EPOCH), recorded("status-verbose.txt"));
+        assert_eq!(brief(&status, Timestamp::UNIX_EPOCH), recorded("status.txt"));
+        // As Cilium's API would say it: what is zero is left out.
+        let text = serde_json::to_string(&status).expect("JSON");
+        assert!(!text.contains("num-failures") && !text.contains("last-failure"), "{text}");
     }
 
     #[test]
