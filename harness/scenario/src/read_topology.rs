@@ -50,6 +50,7 @@ fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
     header::check(findings, &fields, FileKind::Topology);
     let name = fields.required(findings, "name").and_then(|name| name.name(findings).map(str::to_owned));
 
+    let agents = agent_settings::read(findings, &fields);
     let list = fields.required(findings, "clusters")?;
     let items = list.items(findings)?;
     if items.is_empty() {
@@ -59,13 +60,13 @@ fn read(findings: &mut Findings, text: &str) -> Option<Topology> {
         findings.report(&list, format!("there are {} clusters, at most {CLUSTERS_MAX} can be", items.len()), None);
         return None;
     }
-    let drafts: Vec<Draft<'_>> = items.iter().filter_map(|item| read_cluster(findings, item)).collect();
+    let drafts: Vec<Draft<'_>> =
+        items.iter().filter_map(|item| read_cluster(findings, item, agents.max_connected_clusters)).collect();
     check_unique(findings, &drafts);
     check_overlaps(findings, &drafts);
     let names: Vec<ClusterName> = drafts.iter().filter_map(|draft| Some(draft.name.as_ref()?.1.clone())).collect();
     let links = read_links::read(findings, &fields, &names);
     let tls = tls::read(findings, &fields);
-    let agents = agent_settings::read(findings, &fields);
     let clusters: Vec<Cluster> = drafts.into_iter().map(Draft::finish).collect::<Option<_>>()?;
     read_links::check_nat(findings, &links, &clusters);
     let links = links.into_iter().map(|(_, link)| link).collect();
@@ -116,7 +117,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn read_cluster<'a>(findings: &mut Findings, item: &Cursor<'a>) -> Option<Draft<'a>> {
+fn read_cluster<'a>(findings: &mut Findings, item: &Cursor<'a>, size: MaxConnectedClusters) -> Option<Draft<'a>> {
     let keys = ["name", "id", "nodeCIDR", "podCIDR", "serviceCIDR", "nodes"];
     let fields = item.fields(findings, &keys)?;
     let name = fields.required(findings, "name");
@@ -124,7 +125,7 @@ fn read_cluster<'a>(findings: &mut Findings, item: &Cursor<'a>) -> Option<Draft<
     let draft = Draft {
         label: written.map_or_else(|| item.path.clone(), str::to_owned),
         name: name.zip(written).and_then(|(at, text)| read_cluster_name(findings, at, text)),
-        id: fields.required(findings, "id").and_then(|at| read_id(findings, at)),
+        id: fields.required(findings, "id").and_then(|at| read_id(findings, at, size)),
         node_cidr: read_cidr(findings, &fields, "nodeCIDR"),
         pod_cidr: read_cidr(findings, &fields, "podCIDR"),
         service_cidr: read_cidr(findings, &fields, "serviceCIDR"),
@@ -144,13 +145,13 @@ fn read_cluster_name<'a>(findings: &mut Findings, at: Cursor<'a>, text: &str) ->
     }
 }
 
-fn read_id<'a>(findings: &mut Findings, at: Cursor<'a>) -> Read<'a, ClusterId> {
+fn read_id<'a>(findings: &mut Findings, at: Cursor<'a>, size: MaxConnectedClusters) -> Read<'a, ClusterId> {
     let number = at.number(findings, 0, u16::MAX.into())?;
     let number = u16::try_from(number).expect("the range was checked");
-    match ClusterId::new(number, MaxConnectedClusters::N255) {
+    match ClusterId::new(number, size) {
         Ok(id) => Some((at, id)),
         Err(error) => {
-            findings.report(&at, error.to_string(), Some("a cluster ID is a number from 1 to 255".to_owned()));
+            findings.report(&at, error.to_string(), Some(format!("a cluster ID is a number from 1 to {}", size.get())));
             None
         }
     }
