@@ -25,6 +25,7 @@ use crate::{
     describer::Describer,
     local,
     mesh_directory::{FileChange, MeshDirectory},
+    metrics::{self, MetricsRequest, Subsystem},
     notify,
     registry::Registry,
     status::{AgentStatus, Health, Question},
@@ -45,6 +46,8 @@ pub(crate) struct Inputs {
     pub(crate) directory: Option<MeshDirectory>,
     /// Questions.
     pub(crate) status: mpsc::Receiver<Question>,
+    /// Questions for metrics.
+    pub(crate) metrics: mpsc::Receiver<MetricsRequest>,
 }
 
 /// What an agent keeps besides the load balancer.
@@ -139,6 +142,7 @@ impl<D: Datapath> Agent<D> {
                     }
                 }
                 question = inputs.status.recv() => self.answer(question.context("the status server ended")?),
+                Some(request) = inputs.metrics.recv() => self.tell_metrics(request),
                 () = until(init_timeout) => {
                     init_timeout = None;
                     if self.state.waiting() {
@@ -356,6 +360,16 @@ impl<D: Datapath> Agent<D> {
             Question::Health(reply) => drop(reply.send(self.status())),
             Question::Nodes(reply) => drop(reply.send(self.registry.nodes())),
             Question::Identities(reply) => drop(reply.send(self.registry.identities())),
+        }
+    }
+
+    fn tell_metrics(&self, request: MetricsRequest) {
+        let remotes: Vec<_> = self.clusters.values().map(RemoteCluster::status).collect();
+        let agent = Subsystem::Agent { node: self.registry.node_name(), global_services: self.state.global_services() };
+        match metrics::remote_clusters(agent, &self.name, &remotes) {
+            // Whoever asked may have gone away.
+            Ok(text) => drop(request.send(text)),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "metrics cannot be told"),
         }
     }
 

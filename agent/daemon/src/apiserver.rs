@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     cli::ApiserverOptions,
-    local, notify,
+    local,
+    metrics::{self, ExporterMetrics, MetricsRequest},
+    notify,
     runtime::{Shutdown, block_on},
     trace::{Stage, Trace},
 };
@@ -39,10 +41,12 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     let mut exported = vec![Resource::Nodes, Resource::Ip, Resource::Identities];
     exported.extend(formats.has_services().then_some(Resource::Services));
     exported.extend(formats.has_endpoint_slices().then_some(Resource::EndpointSlices));
+    let requests = metrics::serve(options.metrics.prometheus_serve_addr).await?;
+    let told = ExporterMetrics::new(name.clone(), exported.iter().map(|resource| resource.path().to_owned()));
     let exporter_options = ExporterOptions {
         lease_ttl: options.kvstore.kvstore_lease_ttl,
         heartbeat_interval: options.kvstore.heartbeat_interval,
-        on_written: trace.is_on().then(|| on_written(trace.clone())),
+        on_written: Some(on_written(trace.clone(), told.clone())),
         ..ExporterOptions::for_cluster(&name, &config, &exported)
     };
     let exporter = Exporter::spawn(exporter_options, EtcdConnector::new(options.kvstore.etcd_config()?));
@@ -64,7 +68,8 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
     tokio::select! {
         result = export.run(local, exporter.writes()) => result.map(|never| match never {}),
         never = define(CiliumObjects::new(client)) => match never {},
-        never = tell_ready(&exporter) => match never {},
+        never = tell_ready(&exporter, &told) => match never {},
+        never = tell_metrics(&told, requests) => match never {},
         signal = shutdown.requested() => {
             tracing::info!(signal, "export ends, the keys stay until their leases expire");
             Ok(())
@@ -169,17 +174,32 @@ fn complete(kind: Kind) -> Option<Resource> {
     }
 }
 
-/// Records the puts of services.
-fn on_written(trace: Trace) -> OnWritten {
-    OnWritten::new(move |key, revision| {
-        if let Ok(Key::Service { cluster, key, .. }) = key.parse() {
-            trace.record(Stage::EtcdPut, &cluster, &key, revision);
-        }
+/// Records the puts of services, and of canaries.
+fn on_written(trace: Trace, told: ExporterMetrics) -> OnWritten {
+    OnWritten::new(move |key, revision| match key.parse() {
+        Ok(Key::Service { cluster, key, .. }) => trace.record(Stage::EtcdPut, &cluster, &key, revision),
+        Ok(key) => told.written(&key),
+        Err(_) => {}
     })
 }
 
-async fn tell_ready(exporter: &Exporter) -> std::convert::Infallible {
+async fn tell_ready(exporter: &Exporter, told: &ExporterMetrics) -> std::convert::Infallible {
     exporter.ready().await;
+    told.ready();
     notify::ready();
+    std::future::pending().await
+}
+
+async fn tell_metrics(
+    told: &ExporterMetrics,
+    mut requests: mpsc::Receiver<MetricsRequest>,
+) -> std::convert::Infallible {
+    while let Some(request) = requests.recv().await {
+        match told.text() {
+            // Whoever asked may have gone away.
+            Ok(text) => drop(request.send(text)),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "metrics cannot be told"),
+        }
+    }
     std::future::pending().await
 }

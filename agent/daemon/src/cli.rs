@@ -1,6 +1,6 @@
 //! Arguments. Flags and environment variables have the names that Cilium gives them, where it has such a thing.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -146,9 +146,25 @@ fn service_v2(text: &str) -> Result<ServiceV2, String> {
     }
 }
 
+/// Where metrics are served.
+#[derive(Debug, Args)]
+pub(crate) struct MetricsOptions {
+    /// Where metrics are served for Prometheus, such as `:9962` or `127.0.0.1:9962`; without it nowhere
+    #[arg(long, env = "CILIUM_PROMETHEUS_SERVE_ADDR", value_name = "ADDRESS", value_parser = listen_address)]
+    pub(crate) prometheus_serve_addr: Option<SocketAddr>,
+}
+
+/// `host:port` with an address for the host, or `:port` for all addresses, as in Go.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "must be like `:9962` or `127.0.0.1:9962`".to_owned())
+}
+
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) metrics: MetricsOptions,
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
     #[command(flatten)]
@@ -215,6 +231,8 @@ pub(crate) struct KvstoreOptions {
 #[derive(Debug, Args)]
 pub(crate) struct ApiserverOptions {
     #[command(flatten)]
+    pub(crate) metrics: MetricsOptions,
+    #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
     #[command(flatten)]
     pub(crate) kvstore: KvstoreOptions,
@@ -227,6 +245,8 @@ pub(crate) struct ApiserverOptions {
 /// Options of `kvstoremesh`.
 #[derive(Debug, Args)]
 pub(crate) struct KvstoremeshOptions {
+    #[command(flatten)]
+    pub(crate) metrics: MetricsOptions,
     #[command(flatten)]
     pub(crate) cluster: IdentityOptions,
     #[command(flatten)]
@@ -475,6 +495,13 @@ mod tests {
         let patience = Patience { heartbeat: Duration::from_secs(2), cluster_config: Duration::from_secs(3) };
         assert_eq!(told, (patience, 1, 4));
         assert!(period("0s").is_err());
+    }
+
+    #[test_case::test_case(":9962" => Some("0.0.0.0:9962".to_owned()) ; "all addresses")]
+    #[test_case::test_case("127.0.0.1:1" => Some("127.0.0.1:1".to_owned()) ; "one address")]
+    #[test_case::test_case("9962" => None ; "no colon")]
+    fn addresses_for_metrics(text: &str) -> Option<String> {
+        listen_address(text).ok().map(|address| address.to_string())
     }
 
     #[test_case::test_case("1s" => Ok(1) ; "shortest")]

@@ -23,6 +23,7 @@ use tokio_stream::{StreamExt as _, StreamMap, wrappers::ReceiverStream};
 use crate::{
     cli::KvstoremeshOptions,
     mesh_directory::{FileChange, MeshDirectory},
+    metrics::{self, MetricsRequest, Subsystem},
     notify,
     runtime::{Shutdown, block_on},
 };
@@ -54,7 +55,10 @@ async fn run_async(options: &KvstoremeshOptions) -> anyhow::Result<()> {
         patience: options.patience.patience(),
     };
     tracing::info!(cluster = %name, %id, "KVStoreMesh starts");
+    let metrics = metrics::serve(options.metrics.prometheus_serve_addr).await?;
     let mesh = KvstoreMesh {
+        name,
+        metrics,
         writes: exporter.writes(),
         lifecycle,
         ids: ClusterIds::new(),
@@ -75,6 +79,10 @@ async fn run_async(options: &KvstoremeshOptions) -> anyhow::Result<()> {
 
 /// What the task owns.
 struct KvstoreMesh {
+    /// Our own cluster.
+    name: ClusterName,
+    /// Questions for metrics.
+    metrics: mpsc::Receiver<MetricsRequest>,
     writes: mpsc::Sender<Write>,
     lifecycle: LifecycleConfig,
     ids: ClusterIds,
@@ -110,12 +118,22 @@ impl KvstoreMesh {
                         tracing::warn!(error = format!("{error:#}"), "remote clusters stay as they are");
                     }
                 }
+                Some(request) = self.metrics.recv() => self.tell_metrics(request),
                 () = until(leaves) => self.empty_caches().await?,
                 () = sleep_until(begun + patience), if self.waited_for.is_some() => {
                     tracing::warn!(after = ?patience, missing = ?self.waited_for, "ready without some remote clusters");
                     self.waited_for = Some(BTreeSet::new());
                 }
             }
+        }
+    }
+
+    fn tell_metrics(&self, request: MetricsRequest) {
+        let remotes: Vec<_> = self.clusters.values().map(RemoteCluster::status).collect();
+        match metrics::remote_clusters(Subsystem::Kvstoremesh, &self.name, &remotes) {
+            // Whoever asked may have gone away.
+            Ok(text) => drop(request.send(text)),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "metrics cannot be told"),
         }
     }
 

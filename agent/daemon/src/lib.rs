@@ -24,6 +24,7 @@ mod kvstoremesh;
 mod local;
 mod logging;
 mod mesh_directory;
+mod metrics;
 mod notify;
 mod registry;
 mod run;

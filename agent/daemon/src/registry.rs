@@ -57,6 +57,11 @@ impl Registry {
         Self { cluster, node: node.into(), nodes: BTreeMap::new(), identities: BTreeMap::new() }
     }
 
+    /// Name of our own node.
+    pub(crate) fn node_name(&self) -> &str {
+        &self.node
+    }
+
     /// The newest value of a node; `None` when it is gone.
     pub(crate) fn node(&mut self, owner: Owner, name: &str, node: Option<&Node>) {
         let nodes = self.nodes.entry(owner).or_default();

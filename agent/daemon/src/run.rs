@@ -12,6 +12,7 @@ use crate::{
     cli::RunOptions,
     describer::{Describer, Describes},
     mesh_directory::MeshDirectory,
+    metrics,
     registry::Registry,
     runtime::{Shutdown, block_on},
     status::StatusServer,
@@ -52,6 +53,7 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     let datapath = BpfDatapath::open(&options.datapath.options()).context("failed to open the datapath")?;
     let ipcache = BpfIpcache::open(&options.datapath.bpf_root).context("failed to open the ipcache")?;
     let addresses = Addresses::new(name.clone(), id, &options.node_name, Box::new(ipcache));
+    let metrics = metrics::serve(options.metrics.prometheus_serve_addr).await?;
     let (_server, status) = StatusServer::start(&options.state_dir)?;
     let (_watch, local) = LocalWatch::spawn(&client, &WATCHED, Some(&options.node_name));
     let restored = datapath.restored();
@@ -81,7 +83,7 @@ async fn run_async(options: &RunOptions) -> anyhow::Result<()> {
     };
     let agent = Agent::new(name, State::new(config), datapath, lifecycle, besides, trace);
     tokio::select! {
-        result = agent.run(Inputs { local, directory, status }) => result.map(|never| match never {}),
+        result = agent.run(Inputs { local, directory, status, metrics }) => result.map(|never| match never {}),
         signal = shutdown.requested() => {
             tracing::info!(signal, "agent ends, the datapath stays");
             Ok(())

@@ -32,7 +32,7 @@ pub const HISTORY_MAX: usize = 200_000;
 /// How much later than the agents the harness may learn of a change: both watch the same API server, and on a busy
 /// machine the harness's watch can be the slower one. A backend that becomes allowed within this time after an
 /// answer counts as allowed.
-pub const OBSERVATION_LAG: Duration = Duration::from_millis(250);
+pub const OBSERVATION_LAG: Duration = Duration::from_millis(500);
 
 /// How long after a cut was mended answers may still rest on what was known under it, when the node is not
 /// reported right before: an agent's longest pause between two tries to connect, and a full list.

@@ -49,7 +49,8 @@ fn inputs(directory: Option<&Path>) -> (Ends, Inputs) {
     let (local, local_receiver) = mpsc::channel(8);
     let (status, status_receiver) = mpsc::channel(8);
     let directory = directory.map(|path| MeshDirectory::open(path, &name("alpha")).expect("watched"));
-    (Ends { local, status }, Inputs { local: local_receiver, directory, status: status_receiver })
+    let (_, metrics) = mpsc::channel(1);
+    (Ends { local, status }, Inputs { local: local_receiver, directory, status: status_receiver, metrics })
 }
 
 impl Ends {
