@@ -138,7 +138,7 @@ pub struct LocalPod {
 /// Reduces a Pod.
 pub fn pod(object: &Pod) -> LocalPod {
     let (spec, status) = (object.spec.as_ref(), object.status.as_ref());
-    let has_own = !spec.is_some_and(|spec| spec.host_network == Some(true));
+    let has_own = spec.is_none_or(|spec| spec.host_network != Some(true));
     let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
     let lives = !["Succeeded", "Failed"].contains(&phase);
     let addresses = status.filter(|_| has_own && lives).map(|status| {

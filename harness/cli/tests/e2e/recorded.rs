@@ -144,6 +144,7 @@ impl Mesh {
         let printed = succeed(&mut command).replace(&format!("{api}:6443"), "<api>:16443").replace(&port, "<port>");
         let printed = printed.replace(&format!("{node}:"), "<node>:").replace(&format!("{node}/"), "<node>/");
         let printed = printed.replace(&format!("{node} "), "<node> ").replace(&format!("//{api} "), "//<api> ");
+        let printed = printed.replace(self.of_node("pod_cidr"), "10.9.0.0/24");
         printed.replace("<api>", "172.30.0.1").replace("<node>", "172.30.0.2")
     }
 }
@@ -159,7 +160,7 @@ fn succeed(command: &mut Command) -> String {
 }
 
 /// Rows without the title, with single blanks, and without what an agent may choose.
-fn rows(printed: &str, normal: fn(&[&str]) -> String) -> BTreeSet<String> {
+fn rows(printed: &str, normal: Normal) -> BTreeSet<String> {
     let words = printed.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     words.filter(|words| !words.is_empty()).map(|words| normal(&words)).collect()
 }
@@ -193,13 +194,17 @@ fn whole(words: &[&str]) -> String {
     words.join(" ")
 }
 
+/// A row as words to a row without what an agent may choose.
+type Normal = fn(&[&str]) -> String;
+
 /// A recorded file, our command for it, and what an agent may choose in a row.
-const COMMANDS: [(&str, &[&str], fn(&[&str]) -> String); 5] = [
+const COMMANDS: [(&str, &[&str], Normal); 6] = [
     ("bpf-lb-list", &["bpf", "lb", "list"], of_service),
     ("bpf-lb-list-frontends", &["bpf", "lb", "list", "--frontends"], of_frontend),
     ("bpf-lb-list-backends", &["bpf", "lb", "list", "--backends"], of_id),
     ("bpf-lb-list-revnat", &["bpf", "lb", "list", "--revnat"], of_id),
     ("bpf-ipcache-list", &["bpf", "ipcache", "list"], whole),
+    ("node-list", &["node", "list"], whole),
 ];
 
 /// Differences of all commands between what is printed now and what was recorded.

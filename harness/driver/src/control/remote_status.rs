@@ -26,7 +26,7 @@ impl Control {
         let Some((program, arguments)) = command.split_first() else {
             return Err(ControlError::new(act(), ControlErrorKind::NoStatus(name)));
         };
-        Ok(ask(program, arguments).await.during(act)?)
+        ask(program, arguments).await.during(act)
     }
 }
 
