@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Security identities of all clusters
     #[command(subcommand)]
     Identity(IdentityCommand),
+    /// Find out why something cannot be reached
+    #[command(subcommand)]
+    Troubleshoot(TroubleshootCommand),
     /// Detach the programs and remove all pinned maps and links
     Cleanup(DatapathOptions),
 }
@@ -392,6 +395,23 @@ pub(crate) struct ListOptions {
     /// Directory for run-time files, as given to `run`
     #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TroubleshootCommand {
+    /// Remote clusters: configuration, endpoints, certificates, etcd
+    Clustermesh(TroubleshootOptions),
+}
+
+/// Options of `troubleshoot clustermesh`.
+#[derive(Debug, Args)]
+pub(crate) struct TroubleshootOptions {
+    /// Remote clusters to look at; all when none is named
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) clusters: Vec<String>,
+    /// Directory with one etcd configuration file a remote cluster, as given to `run`
+    #[arg(long, env = "CILIUM_CLUSTERMESH_CONFIG", value_name = "DIR")]
+    pub(crate) clustermesh_config: PathBuf,
 }
 
 /// A format other than text.

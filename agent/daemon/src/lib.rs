@@ -7,6 +7,7 @@
 //! | `bpf lb list`, `bpf ipcache list` | what is in the maps, as `cilium-dbg` prints it |
 //! | `status` | which remote clusters are ready |
 //! | `node list`, `identity list` | nodes and security identities of all clusters |
+//! | `troubleshoot clustermesh` | why a remote cluster cannot be reached |
 //! | `cleanup` | detaches the programs and removes all pins |
 //!
 //! Standard output is data, standard error is the log (`RUST_LOG`).
@@ -32,12 +33,13 @@ mod runtime;
 mod status;
 mod table;
 mod trace;
+mod troubleshoot;
 
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, IdentityCommand, NodeCommand};
+use cli::{Cli, Command, IdentityCommand, NodeCommand, TroubleshootCommand};
 #[cfg(feature = "planted-defects")]
 pub use defect::main_with_planted_defect;
 
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::print(&options),
         Command::Node(NodeCommand::List(options)) => status::nodes(&options),
         Command::Identity(IdentityCommand::List(options)) => status::identities(&options),
+        Command::Troubleshoot(TroubleshootCommand::Clustermesh(options)) => troubleshoot::run(&options),
         Command::Cleanup(options) => cleanup::run(&options).map(|()| String::new()),
     };
     match result.and_then(|text| print(&text)) {

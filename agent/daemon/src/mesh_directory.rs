@@ -156,6 +156,12 @@ impl MeshDirectory {
     }
 }
 
+/// Whether an agent would take a file for the configuration of a remote cluster.
+pub(crate) fn is_configuration(path: &Path) -> bool {
+    let is_small = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= FILE_SIZE_MAX);
+    is_small && fs::read(path).is_ok_and(|content| content.windows(MARK.len()).any(|window| window == MARK))
+}
+
 #[cfg(test)]
 mod tests {
     use std::{os::unix::fs::symlink, time::Duration};

@@ -30,7 +30,7 @@ fn cluster() -> Json {
     let node = object([("name", described(name(), "Its name, unique in the mesh."))], &["name".to_owned()]);
     let fields = [
         ("name", described(name(), "Its name, unique in the mesh; at most 32 characters.")),
-        ("id", described(integer(1, 255), "Its cluster ID, unique in the mesh.")),
+        ("id", described(integer(1, 511), "Its cluster ID, unique in the mesh; above 255 only in a mesh of 511.")),
         ("nodeCIDR", described(text(), "Its segment: .1 is the router, .2 the control plane, nodes from .11 on.")),
         (
             "podCIDR",
