@@ -43,7 +43,7 @@ test-root *ARGS: _build-tools _test-tools _run-tools
     {{sudo}} target/debug/meshbed down
     cargo nextest run --profile e2e "$@"
 
-# Run a scenario, e.g. `just e2e failover` or `just e2e failover --keep`.
+# Run a scenario or a folder of them, e.g. `just e2e failover --keep` or `just e2e control-plane`.
 e2e SCENARIO *ARGS: _build-tools _run-tools
     @cargo build --quiet {{targets}}
     @{{sudo}} target/debug/meshbed run "$@"

@@ -1,6 +1,6 @@
 //! Runs the steps of a scenario: actions in order, settling, a steady window, expectations.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use meshbed_events::{Event, Micros, Request, SourcePlace, StepOutcome};
@@ -52,7 +52,10 @@ impl Stage {
     async fn perform(&self, index: usize, step: &Step) -> Result<bool, StepError> {
         let began = lock(&self.world).step_began();
         let watching: Vec<_> = step.expectations.iter().filter(|one| one.value.when == When::Never).collect();
-        let never = futures::future::join_all(watching.iter().map(|one| self.watch(began, &one.value)));
+        // A state that held for a moment has happened, whatever it is in the end.
+        let seen: Vec<OnceLock<String>> = watching.iter().map(|_| OnceLock::new()).collect();
+        let watches = watching.iter().zip(&seen).map(|(one, seen)| self.watch(began, &one.value, seen));
+        let never = futures::future::join_all(watches);
         tokio::pin!(never);
         // What must never happen is watched from the first action on, and until all else is judged.
         let rest = self.act_and_judge(index, step);
@@ -63,8 +66,11 @@ impl Stage {
             _ = &mut never => (&mut rest).await?,
         };
         let mut all = held;
-        for one in watching {
-            let happened = self.happened(began, &one.value).await?;
+        for (one, seen) in watching.iter().zip(&seen) {
+            let happened = match seen.get() {
+                Some(happened) => Some(happened.clone()),
+                None => self.happened(began, &one.value).await?,
+            };
             all &= self.report(index, one, happened.into_iter().collect());
         }
         Ok(all)
@@ -192,10 +198,11 @@ impl Stage {
         Ok(self.report(index, expected, findings))
     }
 
-    /// Ends when what must never happen has happened.
-    async fn watch(&self, began: Micros, expected: &Expected) {
+    /// Ends when what must never happen has happened, and says how in `seen`.
+    async fn watch(&self, began: Micros, expected: &Expected, seen: &OnceLock<String>) {
         loop {
-            if matches!(self.happened(began, expected).await, Ok(Some(_))) {
+            if let Ok(Some(happened)) = self.happened(began, expected).await {
+                seen.get_or_init(|| happened);
                 return;
             }
             self.changed_before(Instant::now() + LOOK_EVERY).await;

@@ -177,3 +177,30 @@ pub(super) fn pod<'a>(run: &'a RunState, wanted: &str) -> anyhow::Result<Pod<'a>
         usage(format!("no pod fits `{wanted}` in run `{}`", run.run), format!("pods: {}", known.join(", ")))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{scenario, scenarios};
+
+    fn names(given: &str) -> Vec<String> {
+        let files = scenarios(given).expect("found");
+        files.iter().map(|file| file.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_folder_stands_for_all_that_is_in_it() {
+        let found = names("control-plane");
+        assert!(found.len() > 1 && found.is_sorted() && found.contains(&"role-revoked".to_owned()), "{found:?}");
+        assert_eq!(names("../../scenarios/control-plane"), found);
+    }
+
+    #[test]
+    fn one_scenario_is_found_by_its_name_wherever_it_is() {
+        assert_eq!(names("failover"), ["failover"]);
+        assert_eq!(names("role-revoked"), ["role-revoked"]);
+        assert_eq!(names("KV-001"), ["kv-001-etcd-holds-what-the-objects-ask-for"]);
+        let error = scenario("no-such-thing").expect_err("there is none");
+        let text = error.to_string();
+        assert!(text.starts_with("there is no `scenarios/no-such-thing.yaml`"), "{text}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use meshbed_scenario::{ClusterName, Element, Nodes, element, record};
+use meshbed_scenario::{Element, Nodes, element, record};
 use serde_json::Value;
 
 use super::{About, AnyExpect, Expect, Look};
@@ -17,8 +17,8 @@ record! {
     pub struct Remote {
         /// Whose agents are asked.
         pub on: Nodes,
-        /// The remote cluster.
-        pub cluster: ClusterName,
+        /// The remote cluster: the name of a configuration file, which need not be a cluster of the mesh.
+        pub cluster: String,
         /// Whether the agents have heard of it at all; they have when this is not given.
         pub known: Option<bool>,
         /// Whether it is connected and everything of it is known.
@@ -29,7 +29,7 @@ record! {
         pub kvstoremesh: Option<bool>,
         /// Whether all of its services were listed on the present connection.
         pub synced: Option<bool>,
-        /// How many of its nodes are known.
+        /// How many of its nodes are known at least.
         pub nodes: Option<u64>,
         /// How many of its services are known, in either format.
         pub services: Option<u64>,
@@ -37,7 +37,7 @@ record! {
         pub failures: Option<u64>,
     }
     check |record, at, context| {
-        if record.on.iter().any(|node| node.cluster == record.cluster) {
+        if record.on.iter().any(|node| node.cluster.as_str() == record.cluster) {
             context.report(at, "no cluster is remote for its own nodes", None);
         }
     }
@@ -82,14 +82,13 @@ impl Remote {
             return vec!["is no remote cluster".to_owned()];
         }
         let is = |is: Option<bool>, yes: &str, no: &str| is.map(|is| if is { yes } else { no }.to_owned());
-        let has = |count: Option<u64>, what: &str| count.map(|count| format!("has {count} {what}"));
         let sentences = [
             is(self.ready, "is ready", "is not ready"),
             self.says.as_ref().map(|text| format!("says `{text}`")),
             is(self.kvstoremesh, "is read through KVStoreMesh", "is read directly"),
             is(self.synced, "has its services listed", "has its services not listed"),
-            has(self.nodes, "nodes"),
-            has(self.services, "services"),
+            self.nodes.map(|least| format!("has at least {least} nodes")),
+            self.services.map(|count| format!("has {count} services")),
             self.failures.map(|least| format!("has failed at least {least} times")),
         ];
         let mut sentences: Vec<String> = sentences.into_iter().flatten().collect();
@@ -102,7 +101,7 @@ impl Remote {
     /// What contradicts it in a status in Cilium's model, where zero values are left out.
     fn findings(&self, status: &Value) -> Vec<String> {
         let clusters = status["cluster-mesh"]["clusters"].as_array().into_iter().flatten();
-        let found = clusters.into_iter().find(|remote| remote["name"] == self.cluster.as_str());
+        let found = clusters.into_iter().find(|remote| remote["name"] == self.cluster);
         let Some(remote) = found else {
             let unexpected = self.known != Some(false);
             return unexpected.then(|| format!("no remote cluster `{}`", self.cluster)).into_iter().collect();
@@ -118,20 +117,20 @@ impl Remote {
         let differs = |wanted: Option<bool>, found: bool, what: &str| {
             wanted.filter(|wanted| *wanted != found).map(|_| format!("{what} is {found}; it says `{says}`"))
         };
-        let counts = |wanted: Option<u64>, found: u64, what: &str| {
-            wanted.filter(|wanted| *wanted != found).map(|wanted| format!("{found} {what}, expected {wanted}"))
+        let too_few = |least: Option<u64>, found: u64, what: &str| {
+            least.filter(|least| found < *least).map(|least| format!("{found} {what}, expected at least {least}"))
         };
         let missing = self.says.as_ref().filter(|text| !says.contains(text.as_str()));
-        let failures = number("num-failures");
-        let too_few = self.failures.filter(|least| failures < *least);
         let findings = [
             differs(self.ready, flag(&remote["ready"]), "ready"),
             missing.map(|text| format!("it says `{says}`, which does not contain `{text}`")),
             differs(self.kvstoremesh, flag(&remote["config"]["kvstoremesh"]), "kvstoremesh"),
             differs(self.synced, synced, "synced"),
-            counts(self.nodes, number("num-nodes"), "nodes"),
-            counts(self.services, services, "services"),
-            too_few.map(|least| format!("{failures} failures, expected at least {least}")),
+            too_few(self.nodes, number("num-nodes"), "nodes"),
+            self.services
+                .filter(|wanted| *wanted != services)
+                .map(|wanted| format!("{services} services, expected {wanted}")),
+            too_few(self.failures, number("num-failures"), "failures"),
         ];
         findings.into_iter().flatten().collect()
     }
@@ -146,7 +145,7 @@ mod tests {
     fn expect() -> Remote {
         Remote {
             on: [].into_iter().collect(),
-            cluster: "beta".parse().expect("valid"),
+            cluster: "beta".into(),
             known: None,
             ready: None,
             says: None,
@@ -181,7 +180,7 @@ mod tests {
         let other = Remote {
             ready: Some(true),
             says: Some("back".into()),
-            nodes: Some(1),
+            nodes: Some(3),
             services: Some(1),
             failures: Some(3),
             ..expect()
@@ -191,7 +190,7 @@ mod tests {
             [
                 "ready is false; it says `Err: it is gone`",
                 "it says `Err: it is gone`, which does not contain `back`",
-                "2 nodes, expected 1",
+                "2 nodes, expected at least 3",
                 "0 services, expected 1",
                 "0 failures, expected at least 3",
             ]
