@@ -22,7 +22,7 @@ pub(crate) struct Addresses {
     us: (ClusterName, ClusterId, String),
     state: Ipcache,
     /// Addresses of each endpoint of our own cluster.
-    endpoints: BTreeMap<(String, String), Vec<KeyPrefix>>,
+    endpoints: BTreeMap<(String, String), Vec<IpEntry>>,
     /// Addresses of our own node: what is behind them needs no tunnel.
     own: BTreeSet<IpAddr>,
     map: Box<dyn mesh_datapath::Ipcache + Send>,
@@ -77,6 +77,9 @@ impl Addresses {
                 let node = node.as_ref().map(|node| node.exported(&self.us.0, self.us.1));
                 if *name == self.us.2 {
                     self.own = node.iter().flat_map(|node| &node.addresses).map(|address| address.ip).collect();
+                    // Endpoints that were told before have this node's address as that of a tunnel.
+                    let known: Vec<IpEntry> = self.endpoints.values().flatten().cloned().collect();
+                    known.into_iter().for_each(|entry| self.set_local(entry));
                 }
                 let changes = self.state.node(None, name, node.as_ref());
                 self.write(changes);
@@ -93,22 +96,22 @@ impl Addresses {
         }
     }
 
-    fn local_endpoint(&mut self, name: (String, String), mut entries: Vec<IpEntry>) {
-        let prefixes: Vec<KeyPrefix> = entries.iter().map(|entry| entry.prefix).collect();
-        let before = self.endpoints.insert(name.clone(), prefixes.clone()).unwrap_or_default();
-        if prefixes.is_empty() {
-            self.endpoints.remove(&name);
-        }
+    fn local_endpoint(&mut self, name: (String, String), entries: Vec<IpEntry>) {
+        let before = match entries.is_empty() {
+            true => self.endpoints.remove(&name),
+            false => self.endpoints.insert(name, entries.clone()),
+        };
         // Another endpoint may have taken an address over meanwhile.
-        let taken = |prefix: &KeyPrefix| self.endpoints.values().any(|all| all.contains(prefix));
-        let gone: Vec<KeyPrefix> = before.into_iter().filter(|prefix| !taken(prefix)).collect();
-        for prefix in gone {
-            self.set(None, prefix, None);
-        }
-        for entry in &mut entries {
-            entry.host = entry.host.filter(|host| !self.own.contains(host));
-            self.set(None, entry.prefix, Some(entry));
-        }
+        let taken = |prefix: KeyPrefix| self.endpoints.values().flatten().any(|entry| entry.prefix == prefix);
+        let before = before.into_iter().flatten().map(|entry| entry.prefix);
+        let gone: Vec<KeyPrefix> = before.filter(|prefix| !taken(*prefix)).collect();
+        gone.into_iter().for_each(|prefix| self.set(None, prefix, None));
+        entries.into_iter().for_each(|entry| self.set_local(entry));
+    }
+
+    fn set_local(&mut self, mut entry: IpEntry) {
+        entry.host = entry.host.filter(|host| !self.own.contains(host));
+        self.set(None, entry.prefix, Some(&entry));
     }
 
     /// The newest value of a node of a remote cluster.

@@ -87,6 +87,8 @@ struct Wanted {
     endpoints: BTreeMap<Name, Found>,
     /// What may have to be written or deleted.
     dirty: BTreeSet<Name>,
+    /// What failed: it is tried again when everything else had its turn.
+    failed: BTreeSet<Name>,
 }
 
 impl Describer {
@@ -163,6 +165,7 @@ impl Wanted {
             pods: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            failed: BTreeSet::new(),
         }
     }
 
@@ -238,9 +241,14 @@ impl Wanted {
             return None;
         }
         let ours = self.address()?;
+        if self.dirty.is_empty() {
+            self.dirty = std::mem::take(&mut self.failed);
+        }
         while let Some(name) = self.dirty.pop_first() {
             let found = self.endpoints.get(&name);
             match self.pods.get(&name).filter(|pod| !pod.addresses.is_empty()) {
+                // Its labels are part of the identity: the pod has its turn when it is known.
+                Some(_) if !self.namespaces.contains_key(&name.0) => {}
                 Some(pod) => {
                     let labels = self.labels(&name.0, pod);
                     let Some(number) = self.identities.number(&labels) else {
@@ -294,7 +302,7 @@ impl Wanted {
     fn failed(&mut self, request: Request) {
         match request {
             Request::Endpoint(name, _) | Request::DeleteEndpoint(name, _) => {
-                self.dirty.insert(name);
+                self.failed.insert(name);
             }
             Request::Define | Request::Node(_) | Request::Identity(..) => {}
         }
@@ -350,3 +358,6 @@ fn endpoint(
     };
     CiliumEndpoint::new(&name.0, &name.1, status).owned_by(&pod.uid)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ use crate::{
 const FIELD_MANAGER: &str = "mesh-agent";
 /// What the API server says to who creates something that is there.
 const CONFLICT: u16 = 409;
+/// What it says to who may not do something.
+const FORBIDDEN: u16 = 403;
 /// What it says of something that is not there.
 const NOT_FOUND: u16 = 404;
 
@@ -30,8 +32,8 @@ impl CiliumObjects {
         Self(client)
     }
 
-    /// Defines the three kinds, if they are not defined. Who comes first wins: that several try at once does no harm. In
-    /// Cilium the operator does this.
+    /// Defines the three kinds, if they are not defined. Who comes first wins: that several try at once does no harm. Who may
+    /// not define kinds leaves it to others: in Cilium the operator does this.
     pub async fn define(&self) -> Result<(), Error> {
         let api = Api::<CustomResourceDefinition>::all(self.0.clone());
         let kinds = [
@@ -90,10 +92,14 @@ fn name(endpoint: &CiliumEndpoint) -> (&str, &str) {
     (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
-/// Creating what is there is no error.
+/// Creating what is there is no error, nor is what others have to create.
 fn exists<T>(result: Result<T, Error>) -> Result<(), Error> {
     match result {
         Err(Error::Api(status)) if status.code == CONFLICT => Ok(()),
+        Err(Error::Api(status)) if status.code == FORBIDDEN => {
+            tracing::info!(status.message, "Cilium's kinds are for others to define");
+            Ok(())
+        }
         other => other.map(drop),
     }
 }
