@@ -1,8 +1,16 @@
 //! Faults in force: what they make of the truth, and what cannot be expected meanwhile.
 
+use mesh_types::ClusterName;
 use meshbed_events::{Event, FaultId, Micros};
+use serde_json::Value;
 
 use super::{InForce, Missing, Strike, World};
+use crate::{settle::is_ready, watch::Kind};
+
+/// Version of an object as the API has it.
+fn version(object: &Value) -> String {
+    object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+}
 
 impl World {
     /// Something is about to be broken. What the oracle makes of it counts from now.
@@ -37,6 +45,36 @@ impl World {
         for (cluster, ip) in &fault.strike.dead {
             self.oracle.pod_alive(now, cluster, *ip);
         }
+        let last_seen = self.ready_on_lost_nodes(&fault.strike);
+        self.booting.extend(last_seen);
+    }
+
+    /// Pods that died with their node and are still called ready, with the versions of which that is said.
+    fn ready_on_lost_nodes(&self, strike: &Strike) -> Vec<((ClusterName, String), String)> {
+        let mut found = Vec::new();
+        for (cluster, objects) in &self.objects {
+            for (name, pod) in objects.of(Kind::Pod) {
+                let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
+                let ip = pod["status"]["podIP"].as_str().and_then(|ip| ip.parse().ok());
+                let died = ip.is_some_and(|ip| strike.dead.contains(&(cluster.clone(), ip)));
+                if died && strike.lost_nodes.contains(&(cluster.clone(), node)) && is_ready(pod) {
+                    found.push(((cluster.clone(), name.clone()), version(pod)));
+                }
+            }
+        }
+        found
+    }
+
+    /// Pods of nodes that boot, of which the API still says what it said before: nobody has looked at them yet.
+    pub(crate) fn not_looked_at(&self) -> Vec<String> {
+        let same = |((cluster, name), before): (&(ClusterName, String), &String)| {
+            let pod = self.objects.get(cluster)?.of(Kind::Pod).get(name)?;
+            let is_silent = self.missing.silent.contains(cluster);
+            (!is_silent && version(pod) == *before).then(|| {
+                format!("{cluster}: pod `{name}` is called ready, and its node has not looked at it since it boots")
+            })
+        };
+        self.booting.iter().filter_map(same).collect()
     }
 
     /// The fault is undone; what it cut is whole again.

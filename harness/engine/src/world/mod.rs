@@ -47,6 +47,8 @@ pub(crate) struct World {
     versions: BTreeMap<(ClusterName, String, String), u64>,
     listed: BTreeSet<(ClusterName, Kind)>,
     must_see: Vec<(ClusterName, Changed)>,
+    /// Pods of nodes that boot, and the versions in which they are called ready from before.
+    booting: BTreeMap<(ClusterName, String), String>,
     beliefs: Vec<Belief>,
     limits: MapLimits,
     in_force: BTreeMap<FaultId, InForce>,
@@ -89,6 +91,7 @@ impl World {
             versions: BTreeMap::new(),
             listed: BTreeSet::new(),
             must_see: Vec::new(),
+            booting: BTreeMap::new(),
             beliefs,
             limits: MapLimits::default(),
             in_force: BTreeMap::new(),

@@ -103,6 +103,7 @@ impl World {
                 ));
             }
         }
+        reasons.extend(self.not_looked_at());
         reasons
     }
 
