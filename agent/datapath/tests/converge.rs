@@ -1,14 +1,11 @@
 //! Whatever happens in whatever order, the maps end up right, and are never wrong for a connection in between.
 
-mod fixture;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     time::Duration,
 };
 
-use fixture::Meaning;
 use mesh_abi::{BackendKey, ServiceKey};
 use mesh_datapath::{Balancer, Contents, Datapath as _, RecordingDatapath, Write, memory::MemoryMaps};
 use mesh_types::{
@@ -16,6 +13,8 @@ use mesh_types::{
     ServiceKey as Name, TrafficPolicies, TrafficPolicy,
 };
 use proptest::prelude::*;
+
+use crate::fixture::Meaning;
 
 #[derive(Clone, Debug)]
 enum Act {

@@ -1,20 +1,20 @@
 //! Each planted defect makes the maps wrong in the way that its name says. Without, the same steps come out right.
-#![cfg(feature = "planted-defects")]
-
-mod fixture;
-mod ground;
 
 use std::{
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
-use fixture::{backend, cluster_ip, frontend_address};
 use mesh_abi::{ServiceKey, ServiceValue};
 use mesh_datapath::{BpfDatapath, Contents, Datapath as _, RecordingDatapath, Write};
 use mesh_planted::{Defect, plant_here};
 use mesh_types::BackendState::{self, Active, Terminating};
 use test_case::test_case;
+
+use crate::{
+    fixture::{backend, cluster_ip, frontend_address},
+    ground,
+};
 
 const VIP: &str = "10.101.0.10:80";
 const ONE: &str = "10.1.1.2:80";

@@ -1,10 +1,7 @@
 //! The ipcache: which entries are written and in which order, Cilium's own map, and any history of changes.
 
-mod fixture;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use fixture::{cilium_ipcache, text};
 use mesh_abi::{IpcacheFlags, IpcacheKey, IpcacheValue, family};
 use mesh_datapath::{
     Changed, Ipcache as _, IpcacheChange, IpcacheContents, RecordingIpcache,
@@ -13,6 +10,8 @@ use mesh_datapath::{
 };
 use mesh_types::{IpPrefix, IpcacheEntry};
 use proptest::prelude::*;
+
+use crate::fixture::{cilium_ipcache, text};
 
 fn prefix(text: &str) -> IpPrefix {
     text.parse().unwrap()

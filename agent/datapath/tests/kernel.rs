@@ -2,9 +2,6 @@
 //!
 //! Every test has a bpffs and a cgroup of its own, which are gone afterwards; see `ground`.
 
-mod fixture;
-mod ground;
-
 use std::{
     collections::BTreeSet,
     io::Read as _,
@@ -16,8 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fixture::{backend, cilium, cluster_ip, dumped_bytes, frontend_address};
-use ground::{Ground, TcpBackend};
 use mesh_abi::{AFFINITY, BACKENDS, Bytes as _, MAPS, MapSpec, REVERSE_SK, ReverseSkKey, SERVICES};
 use mesh_datapath::{
     BpfDatapath, Contents, Datapath as _, DatapathErrorKind, MapStore as _,
@@ -27,6 +22,11 @@ use mesh_datapath::{
     sys,
 };
 use mesh_types::{Backend, BackendState, Frontend, FrontendType, Protocol, Scope, TrafficPolicies, TrafficPolicy};
+
+use crate::{
+    fixture::{self, backend, cilium, cluster_ip, dumped_bytes, frontend_address},
+    ground::{self, Ground, TcpBackend},
+};
 
 /// No connection in these tests leaves the machine; one that takes this long hangs.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -1,8 +1,5 @@
 //! The ipcache in the running kernel. The ground is that of `tests/kernel.rs`.
 
-mod fixture;
-mod ground;
-
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
@@ -11,14 +8,17 @@ use std::{
     time::Instant,
 };
 
-use fixture::cilium_ipcache;
-use ground::Ground;
 use mesh_abi::{Bytes as _, IPCACHE, IpcacheKey, IpcacheValue};
 use mesh_datapath::{
     BpfDatapath, BpfIpcache, Changed, Ipcache as _, IpcacheChange, bpf::globals, ipcache::IpcacheStore as _,
     list::IpcacheListing, sys,
 };
 use mesh_types::{IpPrefix, IpcacheEntry};
+
+use crate::{
+    fixture::{self, cilium_ipcache},
+    ground::{self, Ground},
+};
 
 fn open(ground: &Ground) -> BpfIpcache {
     BpfIpcache::open(&ground.options().bpf_root).unwrap()

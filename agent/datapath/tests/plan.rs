@@ -1,10 +1,7 @@
 //! Which entries are written, and in which order.
 
-mod fixture;
-
 use std::{collections::BTreeSet, time::Duration};
 
-use fixture::{Meaning, backend, cluster_ip, frontend_address, node_port};
 use mesh_abi::{Be16, Bytes as _, SERVICES, ServiceFlags, ServiceKey, ServiceValue, algorithm, protocol};
 use mesh_datapath::{
     Changed, Datapath as _, DatapathErrorKind, RecordingDatapath, Write,
@@ -12,6 +9,8 @@ use mesh_datapath::{
 };
 use mesh_types::{Algorithm, Backend, BackendState, Frontend, FrontendType, Scope, TrafficPolicies, TrafficPolicy};
 use test_case::test_case;
+
+use crate::fixture::{Meaning, backend, cluster_ip, frontend_address, node_port};
 
 const VIP: &str = "10.101.0.10:80";
 

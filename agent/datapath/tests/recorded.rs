@@ -1,17 +1,16 @@
 //! Held against Cilium: its maps are taken over as they are, and listings of them are what `cilium-dbg` printed.
 //! That the frontends of `fixtures/vectors/input` give maps with the same meaning is in `recorded_entries.rs`.
 
-mod fixture;
-
 use std::collections::BTreeSet;
 
-use fixture::{cilium, recorded_frontends, text};
 use mesh_abi::LB_MAPS;
 use mesh_datapath::{
     Contents, Datapath as _,
     list::{Listing, View},
 };
 use test_case::test_case;
+
+use crate::fixture::{self, cilium, recorded_frontends, text};
 
 #[test]
 fn ciliums_maps_are_taken_over_without_a_write() {

@@ -17,14 +17,13 @@
 //! | wildcard entry of a load balancer's address | always | Cilium leaves it out when the service has another `loadBalancerClass` than its own; a frontend does not say whose address it is |
 //! | `nodeName`, `weight`, `preferred` of a backend in `service list -o json` | not in a frontend | no map holds them |
 
-mod fixture;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use fixture::{Meaning, NODE_PORT_OF_NODE, cilium, frontend_address, recorded_frontends, recorded_lines, text};
 use mesh_abi::{MAPS, MapType};
 use mesh_datapath::{Contents, Datapath as _, RecordingDatapath};
 use mesh_types::{Frontend, TrafficPolicy};
+
+use crate::fixture::{Meaning, NODE_PORT_OF_NODE, cilium, frontend_address, recorded_frontends, recorded_lines, text};
 
 /// A property of a map in which it differs from the recorded one.
 struct Difference {

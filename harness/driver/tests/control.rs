@@ -1,8 +1,5 @@
 //! Control over a mesh that runs, with a script in place of all programs but etcd. Needs root, etcd, Perl, iproute2 and
 //! bpftool.
-#![expect(clippy::print_stderr, reason = "tests tell how long things take and why they skip")]
-
-mod support;
 
 use std::{
     fs,
@@ -18,8 +15,11 @@ use meshbed_driver::{
     Validity, command_in_netns, command_in_node, down, find_run, up,
 };
 use meshbed_scenario::AgentSpec;
-use support::{assert_gone, etcd_options, is_root, options, round_trip, script, talk, topology, try_reading, try_talk};
 use tokio::time::timeout;
+
+use crate::support::{
+    self, assert_gone, etcd_options, is_root, options, round_trip, script, talk, topology, try_reading, try_talk,
+};
 
 /// How long nothing must happen for a test to believe that nothing happens.
 const NOTHING: Duration = Duration::from_millis(100);

@@ -1,14 +1,12 @@
 //! Who may read and write what in the etcds of a mesh, tried with etcd's own `etcdctl`: needs root, and Debian's
 //! `etcd-server` and `etcd-client`.
-#![expect(clippy::print_stderr, reason = "tests tell why they skip")]
-
-mod support;
 
 use std::path::Path;
 
 use meshbed_driver::{CertificateName, ClusterState, Mesh, RunState, command_in_netns, up_network_and_etcd};
 use meshbed_scenario::Topology;
-use support::{assert_gone, is_root, options};
+
+use crate::support::{self, assert_gone, is_root, options};
 
 const ABSENT: &str = "/nonexistent/meshbed";
 /// What a mesh's etcd holds, copies of remote clusters included: a key of each kind, and something that is none of Cilium's.

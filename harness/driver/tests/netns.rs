@@ -1,7 +1,4 @@
 //! The environment itself, with etcd as the only program: needs root, and Debian's `etcd-server`.
-#![expect(clippy::print_stderr, reason = "tests tell how long things take and why they skip")]
-
-mod support;
 
 use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
@@ -10,7 +7,8 @@ use meshbed_driver::{
     Mesh, NodeState, ProcessRole, RunState, command_in_netns, command_in_node, down, find_run, in_netns, leftovers,
     orphans, preflight, runs, up_network_and_etcd,
 };
-use support::{
+
+use crate::support::{
     CONNECT_DEADLINE, assert_gone, etcd_options, is_root, options, progress, round_trip, talk, topology, try_reading,
 };
 

@@ -1,13 +1,11 @@
 //! A whole mesh, with a script in place of our own programs: who is started where, with what, and what happens when
 //! one does not come up. Needs root, etcd and Perl (every Debian has `perl-base`).
-#![expect(clippy::print_stderr, reason = "tests tell how long things take and why they skip")]
-
-mod support;
 
 use std::{error::Error as _, fs, io::Read, net::TcpStream, os::unix::fs::MetadataExt};
 
 use meshbed_driver::{OnFailure, RunState, down, find_run, up};
-use support::{assert_gone, is_root, options, progress, script, topology};
+
+use crate::support::{assert_gone, is_root, options, progress, script, topology};
 
 fn log(state: &RunState, process: &str) -> String {
     fs::read_to_string(&state.process(process).unwrap().log).unwrap()

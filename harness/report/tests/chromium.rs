@@ -1,12 +1,11 @@
 //! The HTML page in a real browser: its script runs to the end, draws, zooms and filters.
 
-#[expect(dead_code, reason = "other tests use the rest")]
-mod sample;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use meshbed_report::html;
+
+use crate::sample;
 
 /// Milliseconds of the page's own clock that the browser lets pass; it does not wait for them.
 const VIRTUAL_TIME: &str = "--virtual-time-budget=3000";

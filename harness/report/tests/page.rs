@@ -1,10 +1,10 @@
 //! The HTML page: complete, self-contained, well-formed, small, and nothing in a record can break out of it.
 
-mod sample;
-
 use meshbed_events::{Event, Outcome, RunRecord, Verdict};
 use meshbed_report::conformance::{self, CaseReport, CaseResult, ConformanceReport, ProfileReport, ProfileResult};
 use meshbed_report::{Summary, html};
+
+use crate::sample;
 
 /// The largest page that is still pleasant to attach to a ticket.
 const PAGE_MAX: usize = 1_000_000;

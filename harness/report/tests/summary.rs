@@ -1,14 +1,13 @@
 //! How a record is folded.
 
-#[expect(dead_code, reason = "other tests use the rest")]
-mod sample;
-
 use std::time::Duration;
 
 use meshbed_events::{
     DifferenceKind, ErrorKind, Event, MapDifference, Micros, Outcome, Request, RunRecord, Stamped, StepOutcome, Verdict,
 };
 use meshbed_report::{Ending, Summary};
+
+use crate::sample;
 
 fn request(sent: u64, done: u64, outcome: Outcome) -> Stamped {
     let request = Request {

@@ -1,11 +1,10 @@
 //! What each text report says about hand-made runs: read a changed snapshot before accepting it.
 
-#[expect(dead_code, reason = "other tests use the rest")]
-mod sample;
-
 use meshbed_events::{Event, Micros, RunRecord, Stamped};
 use meshbed_report::terminal::{Colour, Detail, Live, coloured_table, status_line, table};
 use meshbed_report::{junit, maps, yaml};
+
+use crate::sample;
 
 fn live(record: &RunRecord, colour: Colour, detail: Detail) -> String {
     let mut live = Live::new(colour, detail);

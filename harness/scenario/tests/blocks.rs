@@ -1,12 +1,11 @@
 //! Blocks, parameters, and what becomes of them.
 
-mod language;
-
 use std::{collections::BTreeMap, path::Path};
 
-use language::{Scenario, Small};
 use meshbed_scenario::{FileKind, Finding, Level, MapLimits, Profile, Settle, lint, lint_text};
 use test_case::test_case;
+
+use crate::language::{Scenario, Small};
 
 const FILE: &str = "tests/blocks/scenario.yaml";
 

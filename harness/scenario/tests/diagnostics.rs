@@ -1,12 +1,11 @@
 //! Everything that is wrong with a file is told at once.
 
-mod language;
-
 use std::path::Path;
 
-use language::Scenario;
 use meshbed_scenario::Topology;
 use test_case::test_case;
+
+use crate::language::Scenario;
 
 #[test]
 fn broken_topology() {

@@ -1,11 +1,10 @@
 //! The topologies of the repository can be read, and the first scenario in the small language of these tests.
 
-mod language;
-
 use std::path::{Path, PathBuf};
 
-use language::Scenario;
 use meshbed_scenario::Topology;
+
+use crate::language::Scenario;
 
 /// The repository's root, relative to this crate's folder, where cargo runs its tests.
 const ROOT: &str = "../..";

@@ -1,16 +1,15 @@
 //! Files that somebody's cat walked over: readers neither panic nor hang, and every finding has a place in its file.
 
-mod language;
-
 use std::{
     collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
 
-use language::Small;
 use meshbed_scenario::{Finding, lint_text};
 use test_case::test_case;
+
+use crate::language::Small;
 
 /// Every run tries the same files.
 const SEED: u64 = 0x6d65_7368;

@@ -1,12 +1,11 @@
 //! JSON Schemas say what the readers say: about the files of the repository, about broken ones, and about keys.
 
-mod language;
-
 use std::path::Path;
 
-use language::{Scenario, Small};
 use meshbed_scenario::{AgentSpec, Diagnostics, Json, Topology, agent_schema, schema, steps_schema, topology_schema};
 use test_case::test_case;
+
+use crate::language::{Scenario, Small};
 
 fn yaml(file: &str) -> Json {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("`{file}`: {error}"));

@@ -1,9 +1,8 @@
 //! Faults that people type.
 
-mod language;
-
-use language::Small;
 use meshbed_scenario::{KnownFault, Topology, read_fault};
+
+use crate::language::Small;
 
 fn topology() -> Topology {
     Topology::load("../../fixtures/topologies/two-clusters.yaml").expect("it is valid")

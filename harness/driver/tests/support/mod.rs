@@ -1,5 +1,4 @@
 //! What the root tests share.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! A small language for these tests: the elements that old scenarios are made of, in words only. The engine has the real
 //! one.
-#![allow(dead_code, unreachable_pub, reason = "every test uses another part of it")]
+#![expect(unreachable_pub, reason = "the macros that make elements say `pub`")]
 
 use std::{fmt, sync::Arc, time::Duration};
 
