@@ -13,7 +13,7 @@ mod remote;
 pub mod store;
 
 pub use error::{RequestError, SessionError};
-pub use etcd::{EtcdConfig, EtcdConfigError, EtcdConfigErrorKind, EtcdConnector};
+pub use etcd::{EtcdConfig, EtcdConfigError, EtcdConfigErrorKind, EtcdConnector, HostAliases};
 pub use exporter::{Exporter, ExporterOptions, OnWritten, Scope, Write};
 pub use memory::MemoryServer;
 pub use remote::{

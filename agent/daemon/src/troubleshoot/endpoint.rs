@@ -10,7 +10,7 @@ use mesh_kvstore::EtcdConfig;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -33,8 +33,8 @@ pub(super) async fn look(report: &mut Report, url: &str, config: &EtcdConfig) {
     let Some(host) = uri.host() else { return report.bad(INDENT, "The URL has no host") };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = uri.port_u16().unwrap_or(PORT);
-    let addresses = match timeout(TIMEOUT, lookup_host((host.as_str(), port))).await {
-        Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
+    let addresses = match timeout(TIMEOUT, config.host_aliases.resolve(&host, port)).await {
+        Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return report.bad(INDENT, &format!("Cannot resolve hostname: {error}")),
         Err(_) => return report.bad(INDENT, &format!("Cannot resolve hostname within {TIMEOUT:?}")),
     };

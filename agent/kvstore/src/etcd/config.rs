@@ -8,6 +8,7 @@ use std::{
 use mesh_planted::{Defect, planted};
 use serde::Deserialize;
 
+use super::HostAliases;
 use crate::error::chain;
 
 /// Largest configuration file that is read, in bytes: a real one has about 300.
@@ -25,6 +26,9 @@ pub struct EtcdConfig {
     pub key_file: Option<PathBuf>,
     /// PEM file of our own certificate.
     pub cert_file: Option<PathBuf>,
+    /// Addresses of hosts in `endpoints`.
+    #[serde(rename = "cilium-host-aliases", default)]
+    pub host_aliases: HostAliases,
 }
 
 impl EtcdConfig {

@@ -2,14 +2,20 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    io,
+    net::SocketAddr,
     path::Path,
+    sync::Arc,
     time::Duration,
+    vec::IntoIter,
 };
 
 use etcd_client::{Certificate, Channel, Client, ConnectOptions, Identity, TlsOptions};
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 use tonic::transport::Endpoint;
+use tower::{Service, service_fn};
 
-use super::{EtcdConfig, EtcdStore};
+use super::{EtcdConfig, EtcdStore, HostAliases};
 use crate::{SessionError, error::chain};
 
 /// Limit for TCP and TLS set-up with one endpoint: several round trips around the world and a lost packet. A longer
@@ -40,15 +46,14 @@ async fn dial_endpoint(config: &EtcdConfig, url: &str) -> Result<EtcdStore, Sess
     let error = |reason| SessionError::Connect { endpoint: url.to_owned(), reason };
     let mut endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(|e| error(chain(&e)))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     if endpoint.uri().scheme_str() == Some("https") {
         endpoint = endpoint.tls_config(tls(config)?).map_err(|e| error(chain(&e)))?;
     }
-    let channel = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect())
+    let connector = connector(config.host_aliases.clone());
+    let channel = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(connector))
         .await
         .map_err(|_| error(format!("no connection after {CONNECT_TIMEOUT:?}")))?
         .map_err(|e| error(chain(&e)))?;
@@ -56,6 +61,25 @@ async fn dial_endpoint(config: &EtcdConfig, url: &str) -> Result<EtcdStore, Sess
         .await
         .map_err(|e| error(chain(&e)))?;
     Ok(EtcdStore::new(&client))
+}
+
+/// Opens TCP connections, to addresses of aliases where there are any.
+fn connector(
+    aliases: HostAliases,
+) -> HttpConnector<impl Service<Name, Response = IntoIter<SocketAddr>, Error = io::Error, Future: Send> + Clone + Send>
+{
+    let aliases = Arc::new(aliases);
+    let resolver = service_fn(move |name: Name| {
+        let aliases = aliases.clone();
+        // Port 0 is replaced by that of the URL.
+        async move { aliases.resolve(name.as_str(), 0).await.map(Vec::into_iter) }
+    });
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    // Others than `http` are welcome: what comes on top of TCP is added by the caller.
+    connector.enforce_http(false);
+    connector
 }
 
 /// TLS settings; the server is checked against the host name or address in the endpoint's URL.

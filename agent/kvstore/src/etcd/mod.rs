@@ -2,6 +2,7 @@
 
 mod config;
 mod connection;
+mod host_aliases;
 mod watch;
 
 use std::{
@@ -15,6 +16,7 @@ use etcd_client::{
 };
 
 pub use config::{EtcdConfig, EtcdConfigError, EtcdConfigErrorKind};
+pub use host_aliases::HostAliases;
 pub use watch::EtcdWatch;
 
 use crate::{
