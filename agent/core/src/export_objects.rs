@@ -1,31 +1,57 @@
 //! What the local cluster exports besides services: its nodes, the addresses of its endpoints, and its identities.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
 use mesh_types::{ClusterName, NumericIdentity};
-use mesh_wire::{IdentityLabels, IpEntry, IpPrefix, Key, Layout, Node};
+use mesh_wire::{IdentityLabels, IpEntry, IpPrefix, Key, LABEL_NAMESPACE, Layout, Node};
 
-use crate::ExportEffect;
+use crate::{ExportEffect, namespaces::Namespaces};
 
 /// Namespace and name.
 type Name = (String, String);
 
-/// What the kvstore should hold of them.
+/// What the kvstore should hold of them. Endpoints and identities of namespaces that are not global are not exported
+/// (section 2.6 of the reference).
 #[derive(Debug)]
 pub struct ExportObjects {
     cluster: ClusterName,
+    namespaces: Namespaces,
+    /// Set by [`Self::namespaces_listed`]. Before, what is in a namespace that is not global would be exported for a moment.
+    namespaces_listed: bool,
     /// Keys and values that were told.
     told: BTreeMap<String, Vec<u8>>,
     /// Who claims an address, in the order in which they began to. The first one has it.
     claims: BTreeMap<IpPrefix, Vec<(Name, IpEntry)>>,
-    /// Which addresses each endpoint claims.
-    endpoints: BTreeMap<Name, Vec<IpPrefix>>,
+    /// The newest addresses of every endpoint.
+    endpoints: BTreeMap<Name, Vec<IpEntry>>,
+    /// The newest labels of every identity.
+    identities: BTreeMap<NumericIdentity, IdentityLabels>,
 }
 
 impl ExportObjects {
-    /// Nothing is known yet.
-    pub fn new(cluster: ClusterName) -> Self {
-        Self { cluster, told: BTreeMap::new(), claims: BTreeMap::new(), endpoints: BTreeMap::new() }
+    /// Nothing is known yet. Namespaces without the annotation are global or not as `default_global_namespace` says.
+    pub fn new(cluster: ClusterName, default_global_namespace: bool) -> Self {
+        Self {
+            cluster,
+            namespaces: Namespaces::new(default_global_namespace),
+            namespaces_listed: false,
+            told: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            identities: BTreeMap::new(),
+        }
+    }
+
+    /// The newest annotations of a namespace; `None`: it is gone.
+    pub fn namespace(&mut self, name: &str, annotations: Option<&BTreeMap<String, String>>) -> Vec<ExportEffect> {
+        let before = self.exports(name);
+        self.namespaces.set(name, annotations);
+        if self.exports(name) == before { Vec::new() } else { self.retell(|namespace| namespace == name) }
+    }
+
+    /// All namespaces are known. Only now anything of theirs leaves.
+    pub fn namespaces_listed(&mut self) -> Vec<ExportEffect> {
+        if std::mem::replace(&mut self.namespaces_listed, true) { Vec::new() } else { self.retell(|_| true) }
     }
 
     /// The newest value of a node; `None`: it is gone.
@@ -35,9 +61,12 @@ impl ExportObjects {
     }
 
     /// The newest labels of an identity; `None`: it is gone.
-    pub fn identity(&mut self, number: NumericIdentity, labels: Option<&IdentityLabels>) -> Option<ExportEffect> {
-        let key = Key::identity(Layout::State, &self.cluster, number);
-        self.tell(&key, labels.map(IdentityLabels::encode))
+    pub fn identity(&mut self, number: NumericIdentity, labels: Option<IdentityLabels>) -> Option<ExportEffect> {
+        match labels {
+            Some(labels) => self.identities.insert(number, labels),
+            None => self.identities.remove(&number),
+        };
+        self.tell_identity(number)
     }
 
     /// The newest addresses of an endpoint; none: it is gone.
@@ -46,20 +75,48 @@ impl ExportObjects {
     /// its owner (section 2.6 of the reference).
     pub fn endpoint(&mut self, namespace: &str, name: &str, entries: Vec<IpEntry>) -> Vec<ExportEffect> {
         let name = (namespace.to_owned(), name.to_owned());
-        let prefixes: Vec<IpPrefix> = entries.iter().map(|entry| entry.prefix).collect();
-        let before = match self.endpoints.entry(name.clone()) {
-            Entry::Occupied(mut held) if !prefixes.is_empty() => std::mem::replace(held.get_mut(), prefixes.clone()),
-            Entry::Occupied(held) => held.remove(),
-            Entry::Vacant(place) => {
-                if !prefixes.is_empty() {
-                    place.insert(prefixes.clone());
-                }
-                Vec::new()
-            }
+        let before = match entries.is_empty() {
+            true => self.endpoints.remove(&name),
+            false => self.endpoints.insert(name.clone(), entries.clone()),
         };
-        let gone = before.into_iter().filter(|prefix| !prefixes.contains(prefix)).map(|prefix| (prefix, None));
-        let changes = gone.chain(entries.into_iter().map(|entry| (entry.prefix, Some(entry))));
-        changes.filter_map(|(prefix, entry)| self.claim(prefix, &name, entry)).collect()
+        if self.exports(namespace) { self.claim_all(&name, &before.unwrap_or_default(), entries) } else { Vec::new() }
+    }
+
+    /// What is in this namespace leaves.
+    fn exports(&self, namespace: &str) -> bool {
+        self.namespaces_listed && self.namespaces.is_global(namespace)
+    }
+
+    /// Tells anew what is in these namespaces, which began or ceased to be exported.
+    fn retell(&mut self, namespaces: impl Fn(&str) -> bool) -> Vec<ExportEffect> {
+        let endpoints = self.endpoints.iter().filter(|((namespace, _), _)| namespaces(namespace));
+        let endpoints: Vec<_> = endpoints.map(|(name, entries)| (name.clone(), entries.clone())).collect();
+        let mut effects = Vec::new();
+        for (name, entries) in endpoints {
+            effects.extend(match self.exports(&name.0) {
+                true => self.claim_all(&name, &[], entries),
+                false => self.claim_all(&name, &entries, Vec::new()),
+            });
+        }
+        let identities = self.identities.iter().filter(|(_, labels)| namespaces(namespace_of(labels)));
+        let identities: Vec<_> = identities.map(|(number, _)| *number).collect();
+        effects.extend(identities.into_iter().filter_map(|number| self.tell_identity(number)));
+        effects
+    }
+
+    fn tell_identity(&mut self, number: NumericIdentity) -> Option<ExportEffect> {
+        let labels = self.identities.get(&number).filter(|labels| self.exports(namespace_of(labels)));
+        let value = labels.map(IdentityLabels::encode);
+        self.tell(&Key::identity(Layout::State, &self.cluster, number), value)
+    }
+
+    /// An endpoint that claimed the addresses `before` claims these from now on.
+    fn claim_all(&mut self, name: &Name, before: &[IpEntry], entries: Vec<IpEntry>) -> Vec<ExportEffect> {
+        let kept: Vec<IpPrefix> = entries.iter().map(|entry| entry.prefix).collect();
+        let gone = before.iter().map(|entry| entry.prefix).filter(|prefix| !kept.contains(prefix));
+        let changes = gone.map(|prefix| (prefix, None));
+        let changes: Vec<_> = changes.chain(entries.into_iter().map(|entry| (entry.prefix, Some(entry)))).collect();
+        changes.into_iter().filter_map(|(prefix, entry)| self.claim(prefix, name, entry)).collect()
     }
 
     fn claim(&mut self, prefix: IpPrefix, by: &Name, entry: Option<IpEntry>) -> Option<ExportEffect> {
@@ -93,12 +150,19 @@ impl ExportObjects {
     }
 }
 
+/// The namespace of the pods that have this identity; empty for one that is not of pods.
+fn namespace_of(labels: &IdentityLabels) -> &str {
+    labels.k8s(LABEL_NAMESPACE).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn objects() -> ExportObjects {
-        ExportObjects::new("alpha".parse().expect("a name"))
+        let mut objects = ExportObjects::new("alpha".parse().expect("a name"), true);
+        assert!(objects.namespaces_listed().is_empty());
+        objects
     }
 
     fn entry(ip: &str, pod: &str) -> IpEntry {
@@ -120,7 +184,8 @@ mod tests {
         let tail = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
         let text = |effect| match effect {
             ExportEffect::Put { key, value } => {
-                format!("+{} {}", tail(&key), IpEntry::decode(&value).expect("an entry").pod)
+                let pod = IpEntry::decode(&value).map_or("identity".to_owned(), |entry| entry.pod);
+                format!("+{} {pod}", tail(&key))
             }
             ExportEffect::Delete { key } => format!("-{}", tail(&key)),
             other => panic!("no such effect here: {other:?}"),
@@ -147,5 +212,32 @@ mod tests {
         assert!(objects.endpoint("default", "new", vec![entry("10.1.0.11", "new")]).is_empty());
         assert_eq!(texts(objects.endpoint("default", "old", Vec::new())), ["+10.1.0.11 new"]);
         assert_eq!(texts(objects.endpoint("default", "new", Vec::new())), ["-10.1.0.11"]);
+    }
+
+    #[test]
+    fn only_global_namespaces_are_exported() {
+        let mut objects = ExportObjects::new("alpha".parse().expect("a name"), false);
+        let global = |value: &str| BTreeMap::from([("clustermesh.cilium.io/global".to_owned(), value.to_owned())]);
+        let number = NumericIdentity::new(70_001);
+        let labels = IdentityLabels::decode(b"k8s:io.kubernetes.pod.namespace=default;").expect("labels");
+        // Before all namespaces are known nothing leaves.
+        assert!(objects.endpoint("default", "one", vec![entry("10.1.0.11", "one")]).is_empty());
+        assert!(objects.identity(number, Some(labels.clone())).is_none());
+        assert!(objects.namespace("default", Some(&global("true"))).is_empty());
+        let all = ["+10.1.0.11 one", "+70001 identity"];
+        assert_eq!(texts(objects.namespaces_listed()), all);
+        assert!(objects.namespaces_listed().is_empty());
+        // It stops being global, and is again.
+        assert_eq!(texts(objects.namespace("default", Some(&global("false")))), ["-10.1.0.11", "-70001"]);
+        assert!(objects.namespace("default", None).is_empty(), "the default is the same");
+        assert!(objects.identity(number, Some(labels)).is_none());
+        assert!(objects.endpoint("default", "one", vec![entry("10.1.0.11", "two")]).is_empty());
+        assert_eq!(texts(objects.namespace("default", Some(&global("true")))), ["+10.1.0.11 two", "+70001 identity"]);
+        // What goes meanwhile does not come back.
+        assert!(objects.namespace("other", Some(&global("true"))).is_empty());
+        assert_eq!(texts(objects.namespace("default", None)), ["-10.1.0.11", "-70001"]);
+        assert!(objects.endpoint("default", "one", Vec::new()).is_empty());
+        assert!(objects.identity(number, None).is_none());
+        assert!(objects.namespace("default", Some(&global("true"))).is_empty());
     }
 }

@@ -1,9 +1,9 @@
 //! `mesh-agent apiserver`: exports our cluster's global services to our own etcd.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
-use mesh_core::{ExportConfig, ExportEffect, ExportObjects, ExportState, ServiceV2};
+use mesh_core::{Event, ExportConfig, ExportEffect, ExportObjects, ExportState, ServiceV2};
 use mesh_k8s::{CiliumObjects, Kind, LocalEvent, LocalWatch};
 use mesh_kvstore::{EtcdConnector, Exporter, ExporterOptions, OnWritten, Scope, Write};
 use mesh_types::{ClusterId, ClusterName};
@@ -62,7 +62,8 @@ async fn run_async(options: &ApiserverOptions) -> anyhow::Result<()> {
         cluster: name.clone(),
         cluster_id: id,
         state: ExportState::new(export_config),
-        objects: ExportObjects::new(name),
+        objects: ExportObjects::new(name, options.services.clustermesh_default_global_namespace),
+        listed: BTreeSet::new(),
         trace,
     };
     tokio::select! {
@@ -95,6 +96,8 @@ struct Export {
     cluster_id: ClusterId,
     state: ExportState,
     objects: ExportObjects,
+    /// Kinds of which all objects were seen.
+    listed: BTreeSet<Kind>,
     trace: Trace,
 }
 
@@ -124,18 +127,34 @@ impl Export {
             }
             LocalEvent::CiliumIdentity { number, identity } => {
                 let labels = identity.map(|identity| identity.identity_labels());
-                self.objects.identity(number, labels.as_ref()).into_iter().collect()
+                self.objects.identity(number, labels).into_iter().collect()
             }
             LocalEvent::CiliumEndpoint { namespace, name, endpoint } => {
                 let entries = endpoint.map(|endpoint| endpoint.exported()).unwrap_or_default();
                 self.objects.endpoint(&namespace, &name, entries)
             }
-            LocalEvent::Listed(kind) => {
-                return complete(kind).map(|resource| self.complete(resource)).into_iter().collect();
+            LocalEvent::Listed(kind) => return self.take_listed(kind),
+            LocalEvent::Namespace { name, namespace } => {
+                let annotations = namespace.map(|namespace| namespace.annotations);
+                let mut effects = self.objects.namespace(&name, annotations.as_ref());
+                effects.extend(self.state.step(Event::Namespace { name, annotations }));
+                effects
             }
             other => local::events(other).into_iter().flat_map(|event| self.state.step(event)).collect(),
         };
         effects.into_iter().flat_map(|effect| self.writes(effect)).collect()
+    }
+
+    /// All objects of a kind were seen.
+    fn take_listed(&mut self, kind: Kind) -> Vec<Write> {
+        self.listed.insert(kind);
+        let effects = if kind == Kind::Namespaces { self.objects.namespaces_listed() } else { Vec::new() };
+        let mut writes: Vec<Write> = effects.into_iter().flat_map(|effect| self.writes(effect)).collect();
+        let complete = NEEDED
+            .iter()
+            .filter(|(_, kinds)| kinds.contains(&kind) && kinds.iter().all(|needed| self.listed.contains(needed)));
+        writes.extend(complete.map(|(resource, _)| self.complete(*resource)));
+        writes
     }
 
     fn writes(&self, effect: ExportEffect) -> Vec<Write> {
@@ -164,15 +183,12 @@ impl Export {
     }
 }
 
-/// What is all written when the first list of a kind is; services need more than one.
-fn complete(kind: Kind) -> Option<Resource> {
-    match kind {
-        Kind::CiliumNodes => Some(Resource::Nodes),
-        Kind::CiliumEndpoints => Some(Resource::Ip),
-        Kind::CiliumIdentities => Some(Resource::Identities),
-        Kind::Services | Kind::Slices | Kind::Namespaces | Kind::Nodes | Kind::Pods => None,
-    }
-}
+/// What is all written when the first lists of these kinds were seen; `mesh-core` says it of services.
+const NEEDED: [(Resource, &[Kind]); 3] = [
+    (Resource::Nodes, &[Kind::CiliumNodes]),
+    (Resource::Ip, &[Kind::CiliumEndpoints, Kind::Namespaces]),
+    (Resource::Identities, &[Kind::CiliumIdentities, Kind::Namespaces]),
+];
 
 /// Records the puts of services, and of canaries.
 fn on_written(trace: Trace, told: ExporterMetrics) -> OnWritten {
