@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Bpf(BpfCommand),
     /// Show which remote clusters are ready
     Status(StatusOptions),
+    /// The mesh as the agents of several nodes see it
+    #[command(subcommand)]
+    Clustermesh(ClustermeshCommand),
     /// Nodes of all clusters
     #[command(subcommand)]
     Node(NodeCommand),
@@ -370,6 +373,38 @@ pub(crate) struct StatusOptions {
     /// Directory for run-time files, as given to `run`
     #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClustermeshCommand {
+    /// Show which remote clusters nodes are connected to; fails unless it is all of them
+    Status(ClustermeshStatusOptions),
+}
+
+/// Options of `clustermesh status`.
+#[derive(Debug, Args)]
+pub(crate) struct ClustermeshStatusOptions {
+    /// Wait until all nodes are connected to all clusters
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
+    pub(crate) wait_duration: Duration,
+    /// Format of the output
+    #[arg(long, short, value_name = "FORMAT", default_value = "summary")]
+    pub(crate) output: MeshOutput,
+    /// Directory for run-time files, as given to `run`; once for each agent to ask
+    #[arg(long, env = "CILIUM_STATE_DIR", value_name = "DIR", value_delimiter = ',', default_value = STATE_DIR)]
+    pub(crate) state_dir: Vec<PathBuf>,
+}
+
+/// A format of `clustermesh status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MeshOutput {
+    /// Text
+    Summary,
+    /// JSON
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

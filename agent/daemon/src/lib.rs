@@ -6,6 +6,7 @@
 //! | `apiserver` | one a cluster: Kubernetes -> `mesh-core` -> the cluster's own etcd |
 //! | `bpf lb list`, `bpf ipcache list` | what is in the maps, as `cilium-dbg` prints it |
 //! | `status` | which remote clusters are ready |
+//! | `clustermesh status` | which remote clusters several nodes are connected to |
 //! | `node list`, `identity list` | nodes and security identities of all clusters |
 //! | `troubleshoot clustermesh` | why a remote cluster cannot be reached |
 //! | `cleanup` | detaches the programs and removes all pins |
@@ -39,7 +40,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, IdentityCommand, NodeCommand, TroubleshootCommand};
+use cli::{Cli, ClustermeshCommand, Command, IdentityCommand, NodeCommand, TroubleshootCommand};
 #[cfg(feature = "planted-defects")]
 pub use defect::main_with_planted_defect;
 
@@ -53,6 +54,11 @@ pub fn main() -> ExitCode {
         Command::Kvstoremesh(options) => kvstoremesh::run(&options).map(|()| String::new()),
         Command::Bpf(command) => bpf::list(&command),
         Command::Status(options) => status::print(&options),
+        Command::Clustermesh(ClustermeshCommand::Status(options)) => match status::clustermesh(&options) {
+            Ok((text, true)) => Ok(text),
+            Ok((text, false)) => print(&text).and(Err(anyhow::anyhow!("not all nodes are connected to all clusters"))),
+            Err(error) => Err(error),
+        },
         Command::Node(NodeCommand::List(options)) => status::nodes(&options),
         Command::Identity(IdentityCommand::List(options)) => status::identities(&options),
         Command::Troubleshoot(TroubleshootCommand::Clustermesh(options)) => troubleshoot::run(&options),

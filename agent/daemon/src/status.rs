@@ -2,6 +2,7 @@
 
 mod client;
 mod list;
+mod mesh;
 mod model;
 mod server;
 mod text;
@@ -12,15 +13,27 @@ pub(crate) use model::{
 };
 pub(crate) use server::StatusServer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use anyhow::bail;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, interval},
+};
 
 use crate::{
-    cli::{ListOptions, Output, StatusOptions},
+    cli::{ClustermeshStatusOptions, ListOptions, MeshOutput, Output, StatusOptions},
     runtime::block_on,
 };
+use mesh::MeshStatus;
+
+/// How often agents are asked while somebody waits for them.
+const WAIT_STEP: Duration = Duration::from_millis(500);
 
 /// Status of the agent and of its remote clusters. The paths are those of Cilium's API.
 const HEALTH: &str = "/v1/healthz";
@@ -81,4 +94,44 @@ pub(crate) fn identities(options: &ListOptions) -> anyhow::Result<String> {
         Some(Output::Json) => json(&identities)?,
         None => identity_table(&identities),
     })
+}
+
+/// `mesh-agent clustermesh status`: what it prints, and whether all agents are connected to all clusters.
+pub(crate) fn clustermesh(options: &ClustermeshStatusOptions) -> anyhow::Result<(String, bool)> {
+    let status = block_on(async {
+        let deadline = Instant::now() + options.wait_duration;
+        let mut again = interval(WAIT_STEP);
+        loop {
+            again.tick().await;
+            let status = MeshStatus::new(&ask_all(&options.state_dir).await?);
+            if !options.wait || status.is_ready() || Instant::now() >= deadline {
+                return Ok(status);
+            }
+        }
+    })?;
+    let text = match options.output {
+        MeshOutput::Json => json(&status)?,
+        MeshOutput::Summary => status.summary(),
+    };
+    Ok((text, status.is_ready()))
+}
+
+/// The answers of these agents by the names of their nodes; one that does not answer has only its directory.
+async fn ask_all(state_dirs: &[PathBuf]) -> anyhow::Result<BTreeMap<String, Result<AgentStatus, String>>> {
+    let mut agents = BTreeMap::new();
+    for state_dir in state_dirs {
+        let (node, answer) = match ask_one(&socket(state_dir)).await {
+            Ok((node, status)) => (node, Ok(status)),
+            Err(error) => (state_dir.display().to_string(), Err(format!("{error:#}"))),
+        };
+        if agents.insert(node.clone(), answer).is_some() {
+            bail!("`{}` is of `{node}`, which was asked already", state_dir.display());
+        }
+    }
+    Ok(agents)
+}
+
+async fn ask_one(socket: &Path) -> anyhow::Result<(String, AgentStatus)> {
+    let nodes: ClusterNodes = client::ask(socket, NODES).await?;
+    Ok((nodes.this, client::ask(socket, HEALTH).await?))
 }

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use crate::meshbed::{Machine, beside, meshbed, skip, text};
@@ -61,11 +62,15 @@ fn root_kept_mesh_serves_kubectl_exec_and_bpftool() {
     }
     describe_shows_local_endpoints_only(&folder.path().join("alpha"));
     both_clusters_answer();
+    let pods = identities_of_pods(&["alpha", "beta"].map(|cluster| folder.path().join(cluster)));
     for cluster in ["alpha", "beta"] {
         for node in 1..=2 {
-            bpftool_agrees_with_the_list(cluster, &format!("{cluster}-{node}"));
+            let node = format!("{cluster}-{node}");
+            bpftool_agrees_with_the_list(cluster, &node);
+            bpftool_finds_all_pods(cluster, &node, &pods);
         }
     }
+    all_agents_are_connected();
     let status = succeed(meshbed().arg("status").output().expect("meshbed runs"));
     assert!(status.contains("cluster alpha (ID 1)") && status.contains("rebel-base-"), "{status}");
     drop(down);
@@ -94,9 +99,7 @@ fn both_clusters_answer() {
 
 /// Dumps a node's maps with bpftool, reads the bytes by hand, and compares them with what `mesh-agent bpf lb list` claims.
 fn bpftool_agrees_with_the_list(cluster: &str, node: &str) {
-    let runs = std::fs::read_dir("/run/meshbed").expect("the mesh is up");
-    let run = runs.flatten().next().expect("there is one run").path();
-    let bpf = run.join(cluster).join(node).join("bpf");
+    let bpf = run().join(cluster).join(node).join("bpf");
     let backends: BTreeMap<Vec<u8>, String> =
         dump(&bpf, "cilium_lb4_backends_v3").into_iter().map(|(id, value)| (id, address(&value))).collect();
     let mut claimed_by_bytes = BTreeMap::new();
@@ -118,6 +121,84 @@ fn bpftool_agrees_with_the_list(cluster: &str, node: &str) {
     let listed: BTreeMap<String, Vec<String>> = serde_json::from_str(&listed).expect("the list is JSON");
     assert_eq!(listed, claimed_by_bytes, "node {cluster}/{node}");
     assert!(listed.len() > 4, "both services and their backends are there: {listed:?}");
+}
+
+/// Folder of the mesh that is up.
+fn run() -> PathBuf {
+    let runs = std::fs::read_dir("/run/meshbed").expect("the mesh is up");
+    runs.flatten().next().expect("there is one run").path()
+}
+
+/// Addresses of the pods of these clusters and their security identities, as their CiliumEndpoints say.
+fn identities_of_pods(kubeconfigs: &[PathBuf]) -> BTreeMap<String, u32> {
+    let mut pods = BTreeMap::new();
+    for kubeconfig in kubeconfigs {
+        let list = kubectl(kubeconfig, &["get", "ciliumendpoints", "--all-namespaces", "-o", "json"]);
+        let list: serde_json::Value = serde_json::from_str(&list).expect("kubectl prints JSON");
+        for endpoint in list["items"].as_array().expect("a list") {
+            let status = &endpoint["status"];
+            let address = status["networking"]["addressing"][0]["ipv4"].as_str().expect("an address").to_owned();
+            pods.insert(address, status["identity"]["id"].as_u64().expect("a number").try_into().expect("32 bits"));
+        }
+    }
+    assert_eq!(pods.len(), 8, "two deployments of two pods in each cluster: {pods:?}");
+    pods
+}
+
+/// Waits until a node's ipcache, as bpftool dumps it, has these identities for these addresses of pods and no others, then
+/// compares all of it with what `mesh-agent bpf ipcache list` claims.
+fn bpftool_finds_all_pods(cluster: &str, node: &str, pods: &BTreeMap<String, u32>) {
+    let bpf = run().join(cluster).join(node).join("bpf");
+    let deadline = Instant::now() + ARRIVAL_MAX;
+    let entries = loop {
+        let entries: BTreeMap<(String, u32), (u32, String)> = dump(&bpf, "cilium_ipcache_v2")
+            .into_iter()
+            .map(|(key, value)| {
+                let prefix = u32::from_le_bytes([key[0], key[1], key[2], key[3]]) - 32;
+                assert_eq!(key[7], 1, "IPv4: {key:?}");
+                let ip = |at: &[u8]| format!("{}.{}.{}.{}", at[0], at[1], at[2], at[3]);
+                let identity = u32::from_le_bytes([value[0], value[1], value[2], value[3]]);
+                ((ip(&key[8..]), prefix), (identity, ip(&value[4..])))
+            })
+            .collect();
+        let found = entries.iter().filter(|((ip, prefix), _)| *prefix == 32 && ip.starts_with("10."));
+        let found: BTreeMap<String, u32> = found.map(|((ip, _), (identity, _))| (ip.clone(), *identity)).collect();
+        if found == *pods {
+            break entries;
+        }
+        assert!(Instant::now() < deadline, "{node} after {ARRIVAL_MAX:?}: {found:?}, expected {pods:?}");
+        std::thread::park_timeout(LOOK_EVERY);
+    };
+    let mut list = Command::new(beside("mesh-agent"));
+    list.args(["bpf", "ipcache", "list", "-o", "json", "--bpf-root"]).arg(&bpf);
+    let listed = succeed(list.output().expect("mesh-agent runs"));
+    let listed: BTreeMap<String, Vec<String>> = serde_json::from_str(&listed).expect("the list is JSON");
+    let listed: BTreeMap<String, String> =
+        listed.into_iter().map(|(prefix, text)| (prefix, text[0].split(" flags").next().unwrap().to_owned())).collect();
+    let expected: BTreeMap<String, String> = entries
+        .into_iter()
+        .map(|((ip, prefix), (identity, tunnel))| {
+            (format!("{ip}/{prefix}"), format!("identity={identity} encryptkey=0 tunnelendpoint={tunnel}"))
+        })
+        .collect();
+    assert_eq!(listed, expected, "node {node}");
+}
+
+/// `mesh-agent clustermesh status` of each cluster's nodes.
+fn all_agents_are_connected() {
+    for (cluster, other) in [("alpha", "beta"), ("beta", "alpha")] {
+        let mut command = Command::new(beside("mesh-agent"));
+        command.args(["clustermesh", "status", "--wait", "--wait-duration", "15s"]);
+        for node in 1..=2 {
+            command.arg("--state-dir").arg(run().join(cluster).join(format!("{cluster}-{node}")).join("agent"));
+        }
+        let printed = succeed(command.output().expect("mesh-agent runs"));
+        let expected = format!(
+            "✅ All 2 nodes are connected to all clusters [min:1 / avg:1.0 / max:1]\n\n\
+             🔌 Cluster Connections:\n  - {other}: 2/2 configured, 2/2 connected\n"
+        );
+        assert_eq!(printed, expected);
+    }
 }
 
 /// Address and port that a key or value begins with, both in network order.
@@ -145,3 +226,7 @@ fn dump(bpf: &Path, map: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Chance that one of two equally likely answers never comes in so many requests: below one in a billion.
 const ASKED_MAX: usize = 40;
+/// How long identities of pods may take to reach all nodes; it is far less.
+const ARRIVAL_MAX: Duration = Duration::from_secs(15);
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
