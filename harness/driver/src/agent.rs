@@ -121,7 +121,9 @@ impl Programming<'_> {
         launch.program = self.options.programs.find(&program);
         launch.arguments = command.collect();
         launch.env = role.env().iter().map(|(name, value)| (name.clone(), render(value))).collect();
-        launch.env.extend(self.run.agents.env.clone());
+        let mut env = self.run.agents.env.clone();
+        env.extend(values.cluster.agent_env.clone());
+        launch.env.extend(env);
         launch.env.extend(self.options.env.iter().cloned());
         launch.files =
             role.files().iter().map(|file| (PathBuf::from(render(&file.path)), render(&file.content))).collect();
@@ -214,6 +216,10 @@ mod tests {
              --kvstore-opt etcd.config=/run/meshbed/k3f9x2/alpha/etcd-config.yaml"
         );
         assert_eq!(mesh.launch.env, [("A".to_owned(), "b".to_owned())]);
+        let own = topology.replacen("id: 2", "id: 2\n  env: {A: c, D: e}", 1);
+        let run = testing::planned_for(&Topology::parse(&own, "two-clusters.yaml").unwrap(), &options);
+        let beta = Programming { run: &run, options: &options }.kvstoremesh(&run.clusters[1]).unwrap();
+        assert_eq!(beta.launch.env, [("A", "c"), ("D", "e")].map(|(name, value)| (name.to_owned(), value.to_owned())));
         let agent = testing::line(&programming.agent(cluster, &cluster.nodes[0]));
         assert!(agent.ends_with("--max-connected-clusters 511 --clustermesh-cache-ttl 3s"), "{agent}");
     }

@@ -150,6 +150,7 @@ fn plan_cluster(
         },
         remote_users: etcd_users::remote_users(topology, cluster),
         remote_certificates: etcd_users::remote_certificates(topology, cluster),
+        agent_env: cluster.env().clone(),
         exporter_state_dir: dir.join("exporter"),
         kvstoremesh_state_dir: dir.join("kvstoremesh"),
         kvstoremesh_dir: dir.join("kvstoremesh-config"),

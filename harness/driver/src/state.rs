@@ -181,6 +181,8 @@ pub struct ClusterState {
     pub remote_users: Vec<String>,
     /// Those that agents of other clusters come as: common names, and names of the files, of their certificates.
     pub remote_certificates: Vec<String>,
+    /// More environment for the programs of its agents; wins over that of [`AgentSetup`].
+    pub agent_env: BTreeMap<String, String>,
     /// The exporter's own folder.
     pub exporter_state_dir: PathBuf,
     /// The own folder of what copies remote clusters, if anything does.

@@ -49,14 +49,21 @@ pub(crate) fn read(findings: &mut Findings, fields: &Fields<'_>) -> AgentSetting
     if let Some(at) = fields.optional("kvstoremesh") {
         settings.kvstoremesh = at.boolean(findings).unwrap_or_default();
     }
+    settings.env = read_env(findings, &fields);
+    settings
+}
+
+/// Reads `env:`, variables and their values.
+pub(crate) fn read_env(findings: &mut Findings, fields: &Fields<'_>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
     for (name, (position, value)) in fields.optional("env").and_then(|at| at.entries(findings)).unwrap_or_default() {
         if name.is_empty() || name.contains(['=', '\0']) {
             findings.report_at(&value, position, format!("`{name}` is no name of a variable"), None);
         } else if let Some(text) = value.text(findings) {
-            settings.env.insert(name, text.to_owned());
+            env.insert(name, text.to_owned());
         }
     }
-    settings
+    env
 }
 
 fn read_size(findings: &mut Findings, at: &Cursor<'_>) -> Option<MaxConnectedClusters> {

@@ -86,6 +86,7 @@ struct Draft<'a> {
     pod_cidr: Read<'a, Ipv4Net>,
     service_cidr: Read<'a, Ipv4Net>,
     nodes: Vec<(Cursor<'a>, String)>,
+    env: BTreeMap<String, String>,
 }
 
 impl<'a> Draft<'a> {
@@ -108,6 +109,7 @@ impl<'a> Draft<'a> {
             pod_cidr,
             service_cidr: self.service_cidr?.1,
             nodes: self.nodes.into_iter().enumerate().map(node).collect::<Option<_>>()?,
+            env: self.env,
         })
     }
 
@@ -118,7 +120,7 @@ impl<'a> Draft<'a> {
 }
 
 fn read_cluster<'a>(findings: &mut Findings, item: &Cursor<'a>, size: MaxConnectedClusters) -> Option<Draft<'a>> {
-    let keys = ["name", "id", "nodeCIDR", "podCIDR", "serviceCIDR", "nodes"];
+    let keys = ["name", "id", "nodeCIDR", "podCIDR", "serviceCIDR", "nodes", "env"];
     let fields = item.fields(findings, &keys)?;
     let name = fields.required(findings, "name");
     let written = name.as_ref().and_then(|name| name.text(findings));
@@ -130,6 +132,7 @@ fn read_cluster<'a>(findings: &mut Findings, item: &Cursor<'a>, size: MaxConnect
         pod_cidr: read_cidr(findings, &fields, "podCIDR"),
         service_cidr: read_cidr(findings, &fields, "serviceCIDR"),
         nodes: read_nodes(findings, &fields),
+        env: agent_settings::read_env(findings, &fields),
     };
     check_room(findings, &draft);
     Some(draft)

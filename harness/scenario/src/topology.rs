@@ -1,6 +1,6 @@
 //! What exists: clusters, their nodes and their addresses.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
 use ipnet::Ipv4Net;
 use mesh_types::{ClusterId, ClusterName};
@@ -75,6 +75,7 @@ pub struct Cluster {
     pub(crate) pod_cidr: Ipv4Net,
     pub(crate) service_cidr: Ipv4Net,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) env: BTreeMap<String, String>,
 }
 
 impl Cluster {
@@ -101,6 +102,11 @@ impl Cluster {
     /// What cluster IPs are allocated from.
     pub fn service_cidr(&self) -> Ipv4Net {
         self.service_cidr
+    }
+
+    /// More environment for the programs of its agents, which wins over that of [`Topology::agents`].
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
     }
 
     /// Its nodes in the order of the file; at least one.

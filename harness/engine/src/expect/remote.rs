@@ -31,6 +31,10 @@ record! {
         pub synced: Option<bool>,
         /// How many of its nodes are known at least.
         pub nodes: Option<u64>,
+        /// How many addresses of its endpoints are known at least.
+        pub endpoints: Option<u64>,
+        /// How many of its security identities are known at least.
+        pub identities: Option<u64>,
         /// How many of its services are known, in either format.
         pub services: Option<u64>,
         /// How often connections to it have failed at least.
@@ -88,6 +92,8 @@ impl Remote {
             is(self.kvstoremesh, "is read through KVStoreMesh", "is read directly"),
             is(self.synced, "has its services listed", "has its services not listed"),
             self.nodes.map(|least| format!("has at least {least} nodes")),
+            self.endpoints.map(|least| format!("has at least {least} endpoints")),
+            self.identities.map(|least| format!("has at least {least} identities")),
             self.services.map(|count| format!("has {count} services")),
             self.failures.map(|least| format!("has failed at least {least} times")),
         ];
@@ -127,6 +133,8 @@ impl Remote {
             differs(self.kvstoremesh, flag(&remote["config"]["kvstoremesh"]), "kvstoremesh"),
             differs(self.synced, synced, "synced"),
             too_few(self.nodes, number("num-nodes"), "nodes"),
+            too_few(self.endpoints, number("num-endpoints"), "endpoints"),
+            too_few(self.identities, number("num-identities"), "identities"),
             self.services
                 .filter(|wanted| *wanted != services)
                 .map(|wanted| format!("{services} services, expected {wanted}")),
@@ -152,6 +160,8 @@ mod tests {
             kvstoremesh: None,
             synced: None,
             nodes: None,
+            endpoints: None,
+            identities: None,
             services: None,
             failures: None,
         }
@@ -165,13 +175,14 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_nothing() {
-        let down = status(json!({"status": "Err: it is gone", "num-nodes": 2}));
+        let down = status(json!({"status": "Err: it is gone", "num-nodes": 2, "num-endpoints": 4}));
         let wanted = Remote {
             ready: Some(false),
             says: Some("gone".into()),
             kvstoremesh: Some(false),
             synced: Some(false),
             nodes: Some(2),
+            endpoints: Some(4),
             services: Some(0),
             failures: Some(0),
             ..expect()
@@ -181,6 +192,8 @@ mod tests {
             ready: Some(true),
             says: Some("back".into()),
             nodes: Some(3),
+            endpoints: Some(5),
+            identities: Some(1),
             services: Some(1),
             failures: Some(3),
             ..expect()
@@ -191,6 +204,8 @@ mod tests {
                 "ready is false; it says `Err: it is gone`",
                 "it says `Err: it is gone`, which does not contain `back`",
                 "2 nodes, expected at least 3",
+                "4 endpoints, expected at least 5",
+                "0 identities, expected at least 1",
                 "0 services, expected 1",
                 "0 failures, expected at least 3",
             ]

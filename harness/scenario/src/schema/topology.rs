@@ -38,8 +38,9 @@ fn cluster() -> Json {
         ),
         ("serviceCIDR", described(text(), "What cluster IPs are allocated from; a /28 or larger.")),
         ("nodes", described(list(node, 1), "Its nodes.")),
+        ("env", described(env(), "More environment for the programs of its agents; wins over that of `agents`.")),
     ];
-    let required = fields.each_ref().map(|(key, _)| (*key).to_owned());
+    let required: Vec<String> = fields.iter().map(|(key, _)| (*key).to_owned()).filter(|key| key != "env").collect();
     described(object(fields, &required), "One Kubernetes cluster. No two CIDRs of a mesh may overlap.")
 }
 
@@ -57,8 +58,11 @@ fn tls() -> Json {
     object(fields, &[])
 }
 
+fn env() -> Json {
+    serde_json::json!({ "type": "object", "additionalProperties": text() })
+}
+
 fn agents() -> Json {
-    let env = serde_json::json!({ "type": "object", "additionalProperties": text() });
     let fields = [
         (
             "maxConnectedClusters",
@@ -75,7 +79,7 @@ fn agents() -> Json {
             ),
         ),
         ("kvstoremesh", described(boolean(), "Agents read remote clusters from copies in their own cluster's etcd.")),
-        ("env", described(env, "More environment for all programs of the agents.")),
+        ("env", described(env(), "More environment for all programs of the agents.")),
     ];
     object(fields, &[])
 }
