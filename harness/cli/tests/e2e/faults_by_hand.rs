@@ -8,26 +8,14 @@ use std::{
 
 use nix::{sys::signal::Signal, unistd::Pid};
 
-use crate::meshbed::{Machine, meshbed, skip, text};
-
-/// Takes the mesh down however the test ends.
-struct Down;
-
-impl Drop for Down {
-    fn drop(&mut self) {
-        let output = meshbed().arg("down").output().expect("meshbed runs");
-        assert!(output.status.success() || std::thread::panicking(), "{}", text(&output));
-    }
-}
+use crate::meshbed::{self, Down, Machine, meshbed, run_folder, skip, text};
 
 fn run(arguments: &[&str]) -> Output {
     meshbed().args(arguments).output().expect("meshbed runs")
 }
 
 fn succeed(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    meshbed::succeed(meshbed().args(arguments))
 }
 
 /// Runs it, expects this exit code, and returns everything that it said.
@@ -206,8 +194,7 @@ fn root_interrupted_inject_leaves_no_fault() {
     let mut command = meshbed();
     command.args(["fault", "inject", KILL, "--as", "dead"]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut inject = command.spawn().expect("meshbed runs");
-    let file =
-        Path::new("/run/meshbed").join(cgroup_of_run().file_name().expect("it is a run")).join("faults/dead.json");
+    let file = run_folder().join("faults/dead.json");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !file.exists() && std::time::Instant::now() < deadline {
         std::thread::yield_now();

@@ -3,30 +3,14 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Command, Output},
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
-use crate::meshbed::{Machine, beside, meshbed, skip, text};
-
-/// Takes the mesh down however the test ends.
-struct Down;
-
-impl Drop for Down {
-    fn drop(&mut self) {
-        let output = meshbed().arg("down").output().expect("meshbed runs");
-        assert!(output.status.success() || std::thread::panicking(), "{}", text(&output));
-    }
-}
-
-fn succeed(output: Output) -> String {
-    assert!(output.status.success(), "{}", text(&output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use crate::meshbed::{Down, Machine, beside, meshbed, run_folder, skip, succeed, wait_for_none};
 
 fn kubectl(kubeconfig: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("kubectl").arg("--kubeconfig").arg(kubeconfig).args(arguments).output();
-    succeed(output.expect("kubectl is there"))
+    succeed(Command::new("kubectl").arg("--kubeconfig").arg(kubeconfig).args(arguments))
 }
 
 fn kubectl_is_missing() -> bool {
@@ -43,11 +27,11 @@ fn root_kept_mesh_serves_kubectl_exec_and_bpftool() {
         return;
     }
     let machine = Machine::now();
-    succeed(meshbed().arg("up").output().expect("meshbed runs"));
+    succeed(meshbed().arg("up"));
     let down = Down;
     let folder = tempfile::tempdir().expect("a temporary folder");
     for cluster in ["alpha", "beta"] {
-        let config = succeed(meshbed().args(["kubeconfig", cluster]).output().expect("meshbed runs"));
+        let config = succeed(meshbed().args(["kubeconfig", cluster]));
         std::fs::write(folder.path().join(cluster), config).expect("the folder is writable");
     }
     let manifests = crate::meshbed::project().join("fixtures/manifests/star-wars");
@@ -71,7 +55,7 @@ fn root_kept_mesh_serves_kubectl_exec_and_bpftool() {
         }
     }
     all_agents_are_connected();
-    let status = succeed(meshbed().arg("status").output().expect("meshbed runs"));
+    let status = succeed(meshbed().arg("status"));
     assert!(status.contains("cluster alpha (ID 1)") && status.contains("rebel-base-"), "{status}");
     drop(down);
     machine.assert_as_before();
@@ -88,8 +72,7 @@ fn both_clusters_answer() {
     let mut answers = String::new();
     let both = |answers: &str| answers.contains("Cluster-1") && answers.contains("Cluster-2");
     for _ in 0..ASKED_MAX {
-        let output = meshbed().args(["exec", "alpha/x-wing", "--", "curl", "-s", "rebel-base"]).output();
-        answers.push_str(&succeed(output.expect("meshbed runs")));
+        answers.push_str(&succeed(meshbed().args(["exec", "alpha/x-wing", "--", "curl", "-s", "rebel-base"])));
         if both(&answers) {
             return;
         }
@@ -99,7 +82,7 @@ fn both_clusters_answer() {
 
 /// Dumps a node's maps with bpftool, reads the bytes by hand, and compares them with what `mesh-agent bpf lb list` claims.
 fn bpftool_agrees_with_the_list(cluster: &str, node: &str) {
-    let bpf = run().join(cluster).join(node).join("bpf");
+    let bpf = run_folder().join(cluster).join(node).join("bpf");
     let backends: BTreeMap<Vec<u8>, String> =
         dump(&bpf, "cilium_lb4_backends_v3").into_iter().map(|(id, value)| (id, address(&value))).collect();
     let mut claimed_by_bytes = BTreeMap::new();
@@ -117,16 +100,10 @@ fn bpftool_agrees_with_the_list(cluster: &str, node: &str) {
     }
     let mut list = Command::new(beside("mesh-agent"));
     list.args(["bpf", "lb", "list", "-o", "json", "--bpf-root"]).arg(&bpf);
-    let listed = succeed(list.output().expect("mesh-agent runs"));
+    let listed = succeed(&mut list);
     let listed: BTreeMap<String, Vec<String>> = serde_json::from_str(&listed).expect("the list is JSON");
     assert_eq!(listed, claimed_by_bytes, "node {cluster}/{node}");
     assert!(listed.len() > 4, "both services and their backends are there: {listed:?}");
-}
-
-/// Folder of the mesh that is up.
-fn run() -> PathBuf {
-    let runs = std::fs::read_dir("/run/meshbed").expect("the mesh is up");
-    runs.flatten().next().expect("there is one run").path()
 }
 
 /// Addresses of the pods of these clusters and their security identities, as their CiliumEndpoints say.
@@ -148,34 +125,20 @@ fn identities_of_pods(kubeconfigs: &[PathBuf]) -> BTreeMap<String, u32> {
 /// Waits until a node's ipcache, as bpftool dumps it, has these identities for these addresses of pods and no others, then
 /// compares all of it with what `mesh-agent bpf ipcache list` claims.
 fn bpftool_finds_all_pods(cluster: &str, node: &str, pods: &BTreeMap<String, u32>) {
-    let bpf = run().join(cluster).join(node).join("bpf");
-    let deadline = Instant::now() + ARRIVAL_MAX;
-    let entries = loop {
-        let entries: BTreeMap<(String, u32), (u32, String)> = dump(&bpf, "cilium_ipcache_v2")
-            .into_iter()
-            .map(|(key, value)| {
-                let prefix = u32::from_le_bytes([key[0], key[1], key[2], key[3]]) - 32;
-                assert_eq!(key[7], 1, "IPv4: {key:?}");
-                let ip = |at: &[u8]| format!("{}.{}.{}.{}", at[0], at[1], at[2], at[3]);
-                let identity = u32::from_le_bytes([value[0], value[1], value[2], value[3]]);
-                ((ip(&key[8..]), prefix), (identity, ip(&value[4..])))
-            })
-            .collect();
+    let bpf = run_folder().join(cluster).join(node).join("bpf");
+    wait_for_none(ARRIVAL_MAX, || {
+        let entries = ipcache(&bpf);
         let found = entries.iter().filter(|((ip, prefix), _)| *prefix == 32 && ip.starts_with("10."));
         let found: BTreeMap<String, u32> = found.map(|((ip, _), (identity, _))| (ip.clone(), *identity)).collect();
-        if found == *pods {
-            break entries;
-        }
-        assert!(Instant::now() < deadline, "{node} after {ARRIVAL_MAX:?}: {found:?}, expected {pods:?}");
-        std::thread::park_timeout(LOOK_EVERY);
-    };
+        (found != *pods).then(|| format!("{node}: {found:?}, expected {pods:?}"))
+    });
     let mut list = Command::new(beside("mesh-agent"));
     list.args(["bpf", "ipcache", "list", "-o", "json", "--bpf-root"]).arg(&bpf);
-    let listed = succeed(list.output().expect("mesh-agent runs"));
+    let listed = succeed(&mut list);
     let listed: BTreeMap<String, Vec<String>> = serde_json::from_str(&listed).expect("the list is JSON");
     let listed: BTreeMap<String, String> =
         listed.into_iter().map(|(prefix, text)| (prefix, text[0].split(" flags").next().unwrap().to_owned())).collect();
-    let expected: BTreeMap<String, String> = entries
+    let expected: BTreeMap<String, String> = ipcache(&bpf)
         .into_iter()
         .map(|((ip, prefix), (identity, tunnel))| {
             (format!("{ip}/{prefix}"), format!("identity={identity} encryptkey=0 tunnelendpoint={tunnel}"))
@@ -184,15 +147,27 @@ fn bpftool_finds_all_pods(cluster: &str, node: &str, pods: &BTreeMap<String, u32
     assert_eq!(listed, expected, "node {node}");
 }
 
+/// Addresses with the lengths of their prefixes, and identities with the addresses of tunnels, of a node's ipcache.
+fn ipcache(bpf: &Path) -> BTreeMap<(String, u32), (u32, String)> {
+    let ip = |at: &[u8]| format!("{}.{}.{}.{}", at[0], at[1], at[2], at[3]);
+    let entry = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let prefix = u32::from_le_bytes([key[0], key[1], key[2], key[3]]) - 32;
+        assert_eq!(key[7], 1, "IPv4: {key:?}");
+        let identity = u32::from_le_bytes([value[0], value[1], value[2], value[3]]);
+        ((ip(&key[8..]), prefix), (identity, ip(&value[4..])))
+    };
+    dump(bpf, "cilium_ipcache_v2").into_iter().map(entry).collect()
+}
+
 /// `mesh-agent clustermesh status` of each cluster's nodes.
 fn all_agents_are_connected() {
     for (cluster, other) in [("alpha", "beta"), ("beta", "alpha")] {
         let mut command = Command::new(beside("mesh-agent"));
         command.args(["clustermesh", "status", "--wait", "--wait-duration", "15s"]);
         for node in 1..=2 {
-            command.arg("--state-dir").arg(run().join(cluster).join(format!("{cluster}-{node}")).join("agent"));
+            command.arg("--state-dir").arg(run_folder().join(cluster).join(format!("{cluster}-{node}")).join("agent"));
         }
-        let printed = succeed(command.output().expect("mesh-agent runs"));
+        let printed = succeed(&mut command);
         let expected = format!(
             "✅ All 2 nodes are connected to all clusters [min:1 / avg:1.0 / max:1]\n\n\
              🔌 Cluster Connections:\n  - {other}: 2/2 configured, 2/2 connected\n"
@@ -210,8 +185,7 @@ fn address(bytes: &[u8]) -> String {
 /// Keys and values of a pinned map, as bpftool prints them.
 fn dump(bpf: &Path, map: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let pin = bpf.join("tc/globals").join(map);
-    let output = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(&pin).output();
-    let text = succeed(output.expect("bpftool is there"));
+    let text = succeed(Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(&pin));
     let entries: Vec<serde_json::Value> = serde_json::from_str(&text).expect("bpftool prints JSON");
     let bytes = |value: &serde_json::Value| -> Vec<u8> {
         let texts = value.as_array().expect("a list of bytes").iter();
@@ -228,5 +202,3 @@ fn dump(bpf: &Path, map: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
 const ASKED_MAX: usize = 40;
 /// How long identities of pods may take to reach all nodes; it is far less.
 const ARRIVAL_MAX: Duration = Duration::from_secs(15);
-/// Time between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);

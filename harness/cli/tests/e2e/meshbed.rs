@@ -6,13 +6,20 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+/// Where the folders of runs are.
+const RUNS: &str = "/run/meshbed";
+/// Time between two looks at what nobody tells.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long the kernel may take to remove what belonged to namespaces that are gone.
+const LEFT_MAX: Duration = Duration::from_secs(5);
 
 /// Folder of the project.
 pub(crate) fn project() -> PathBuf {
@@ -50,6 +57,43 @@ pub(crate) fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// Takes the mesh down however the test ends.
+pub(crate) struct Down;
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        let output = meshbed().arg("down").output().expect("meshbed runs");
+        assert!(output.status.success() || std::thread::panicking(), "{}", text(&output));
+    }
+}
+
+/// What a program says, which must end well.
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", text(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Folder of the mesh that is up.
+pub(crate) fn run_folder() -> PathBuf {
+    let runs = fs::read_dir(RUNS).expect("the mesh is up");
+    runs.flatten().next().expect("there is one run").path()
+}
+
+/// Looks until there is nothing to complain about, and fails when that takes too long.
+pub(crate) fn wait_for_none<T: AsRef<str>, L: IntoIterator<Item = T>>(within: Duration, mut look: impl FnMut() -> L) {
+    let deadline = Instant::now() + within;
+    loop {
+        let left: Vec<T> = look().into_iter().collect();
+        if left.is_empty() {
+            return;
+        }
+        let texts: Vec<&str> = left.iter().map(AsRef::as_ref).collect();
+        assert!(Instant::now() < deadline, "after {within:?} there is still:\n{}", texts.join("\n"));
+        std::thread::park_timeout(LOOK_EVERY);
+    }
 }
 
 /// A run in progress.
@@ -109,13 +153,7 @@ impl Machine {
     /// Fails with everything that is left. The kernel removes links of a dead namespace a moment later: that much is
     /// waited for.
     pub(crate) fn assert_as_before(&self) {
-        let mut left = self.more();
-        let deadline = std::time::Instant::now() + Duration::from_secs(5);
-        while !left.is_empty() && std::time::Instant::now() < deadline {
-            std::thread::park_timeout(Duration::from_millis(10));
-            left = self.more();
-        }
-        assert!(left.is_empty(), "left on the machine:\n{}", Vec::from_iter(left).join("\n"));
+        wait_for_none(LEFT_MAX, || self.more());
     }
 }
 
@@ -128,12 +166,12 @@ fn belongings() -> BTreeSet<String> {
         }
     }
     let mounts = fs::read_to_string("/proc/self/mounts").expect("the mount table is readable");
-    found.extend(mounts.lines().filter(|line| line.contains("/run/meshbed")).map(|line| format!("mount {line}")));
+    found.extend(mounts.lines().filter(|line| line.contains(RUNS)).map(|line| format!("mount {line}")));
     for mount in mounts.lines().filter(|line| line.split(' ').nth(2) == Some("cgroup2")) {
         let root = Path::new(mount.split(' ').nth(1).expect("a mount has a target")).join("meshbed");
         found.extend(entries(&root).into_iter().map(|name| format!("cgroup {}/{name}", root.display())));
     }
-    found.extend(entries(Path::new("/run/meshbed")).into_iter().map(|name| format!("run folder {name}")));
+    found.extend(entries(Path::new(RUNS)).into_iter().map(|name| format!("run folder {name}")));
     for link in entries(Path::new("/sys/class/net")) {
         if link.starts_with("lxc") || link.starts_with("mb-") {
             found.insert(format!("link {link}"));

@@ -11,12 +11,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::meshbed::{Machine, beside, meshbed, project, skip, text};
+use crate::meshbed::{Down, Machine, beside, meshbed, project, run_folder, skip, succeed, wait_for_none};
 
 /// The recorded cluster. etcd, the API and the first node get addresses from the range of the nodes.
 const TOPOLOGY: &str = "\
@@ -33,8 +33,6 @@ clusters:
 ";
 /// Far above what it takes; only reached when something is missing.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Time between two looks: what the commands print cannot be waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A command, and rows of Cilium's that ours does not print.
 struct Difference {
@@ -61,13 +59,7 @@ const ONLY_CILIUM: [Difference; 2] = [
 struct Mesh {
     state: Value,
     folder: tempfile::TempDir,
-}
-
-impl Drop for Mesh {
-    fn drop(&mut self) {
-        let output = meshbed().arg("down").output().expect("meshbed runs");
-        assert!(output.status.success() || std::thread::panicking(), "{}", text(&output));
-    }
+    _down: Down,
 }
 
 impl Mesh {
@@ -76,10 +68,9 @@ impl Mesh {
         let topology = folder.path().join("recorded.yaml");
         fs::write(&topology, TOPOLOGY).expect("the folder is writable");
         succeed(meshbed().arg("up").arg(&topology));
-        let runs = fs::read_dir("/run/meshbed").expect("the mesh is up");
-        let run = runs.flatten().next().expect("there is one run").path();
-        let state = fs::read(run.join("run.json")).expect("the run has a state");
-        Self { state: serde_json::from_slice(&state).expect("it is JSON"), folder }
+        let down = Down;
+        let state = fs::read(run_folder().join("run.json")).expect("the run has a state");
+        Self { state: serde_json::from_slice(&state).expect("it is JSON"), folder, _down: down }
     }
 
     fn of_cluster(&self, name: &str) -> &str {
@@ -151,12 +142,6 @@ impl Mesh {
 
 fn vectors() -> PathBuf {
     project().join("fixtures/vectors")
-}
-
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", text(&output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Rows without the title, with single blanks, and without what an agent may choose.
@@ -238,13 +223,7 @@ fn root_the_recorded_agent_end_to_end() {
     succeed(meshbed().args(["fault", "inject", "exporterKill: {clusters: [alpha]}"]));
     mesh.apply_input();
     mesh.join_beta();
-    let deadline = Instant::now() + DEADLINE;
-    let mut left = differences(&mesh);
-    while !left.is_empty() && Instant::now() < deadline {
-        std::thread::park_timeout(LOOK_EVERY);
-        left = differences(&mesh);
-    }
-    assert!(left.is_empty(), "after {DEADLINE:?}:\n{}", left.join("\n"));
+    wait_for_none(DEADLINE, || differences(&mesh));
     status_says_the_same(&mesh);
     drop(mesh);
     machine.assert_as_before();
