@@ -99,12 +99,13 @@ pub(crate) fn identities(options: &ListOptions) -> anyhow::Result<String> {
 /// `mesh-agent clustermesh status`: what it prints, and whether all agents are connected to all clusters.
 pub(crate) fn clustermesh(options: &ClustermeshStatusOptions) -> anyhow::Result<(String, bool)> {
     let status = block_on(async {
-        let deadline = Instant::now() + options.wait_duration;
+        // None: so far away that it never comes.
+        let deadline = Instant::now().checked_add(options.wait_duration);
         let mut again = interval(WAIT_STEP);
         loop {
             again.tick().await;
             let status = MeshStatus::new(&ask_all(&options.state_dir).await?);
-            if !options.wait || status.is_ready() || Instant::now() >= deadline {
+            if !options.wait || status.is_ready() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(status);
             }
         }

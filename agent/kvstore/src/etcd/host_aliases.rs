@@ -49,7 +49,7 @@ struct Alias {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected host names with their addresses, or a list of `hostnames` and `ip`")]
 enum Form {
     Map(BTreeMap<String, OneOrMany<IpAddr>>),
     List(Vec<Alias>),
@@ -88,6 +88,12 @@ mod tests {
         let addresses = aliases.resolve("beta.mesh.cilium.io", 2379).await.expect("resolved");
         let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["192.0.2.1:2379", "[2001:db8::1]:2379"]);
+    }
+
+    #[test]
+    fn whoever_writes_something_else_is_told_what_is_expected() {
+        let error = serde_saphyr::from_str::<HostAliases>("{beta.mesh.cilium.io: nowhere}").expect_err("no address");
+        assert!(error.to_string().contains("expected host names with their addresses"), "{error}");
     }
 
     #[tokio::test]
