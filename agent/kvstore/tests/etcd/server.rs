@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::Ipv4Addr,
     os::unix::net::UnixDatagram,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -20,11 +21,19 @@ use tempfile::TempDir;
 
 /// A slow machine with both cores busy still starts an etcd in less.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Where clients connect to at first. Servers have addresses of their own, so ports need not be looked for: one that was
+/// found free may be taken by the time it is used.
+const CLIENT_PORT: u16 = 2379;
+/// Where members would meet, if there were more than one.
+const PEER_PORT: u16 = 2380;
+/// Servers that a process may start: so many addresses of 127.0.0.0/8 there are for each, as process numbers have 22 bits.
+const SERVERS_MAX: u32 = 4;
 
 /// A running etcd; killed when dropped.
 pub(crate) struct Etcd {
     folder: TempDir,
     process: Child,
+    host: Ipv4Addr,
     port: u16,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
@@ -37,10 +46,11 @@ impl Etcd {
             return None;
         }
         let folder = tempfile::tempdir().expect("temporary folder");
-        let authority = write_pki(&folder);
-        let port = free_port();
-        let process = spawn(&folder, port).await;
-        let etcd = Self { folder, process, port, authority };
+        let host = own_host();
+        let authority = write_pki(&folder, host);
+        let port = CLIENT_PORT;
+        let process = spawn(&folder, host, port).await;
+        let etcd = Self { folder, process, host, port, authority };
         etcd.write_config();
         Some(etcd)
     }
@@ -53,7 +63,7 @@ impl Etcd {
 
     /// Starts again with the same data.
     pub(crate) async fn restart(&mut self) {
-        self.process = spawn(&self.folder, self.port).await;
+        self.process = spawn(&self.folder, self.host, self.port).await;
     }
 
     /// Starts again without data: as another etcd, with a cluster ID of its own, at the same address.
@@ -64,12 +74,12 @@ impl Etcd {
 
     /// Replaces the client's certificate by one that is valid, or that was.
     pub(crate) fn renew_client(&self, validity: Validity) {
-        write_certificate(&self.folder, &self.authority, "client", validity);
+        write_certificate(&self.folder, &self.authority, self.host, "client", validity);
     }
 
     /// Starts again with the same data on another port, unknown to readers until [`Etcd::write_config`].
     pub(crate) async fn restart_elsewhere(&mut self) {
-        self.port = free_port();
+        self.port = if self.port == CLIENT_PORT { PEER_PORT + 1 } else { CLIENT_PORT };
         self.restart().await;
     }
 
@@ -129,7 +139,8 @@ impl Etcd {
     }
 
     fn write(&self, identity: &str) {
-        let text = format!("endpoints:\n- https://127.0.0.1:{}\ntrusted-ca-file: ca.crt\n{identity}", self.port);
+        let url = client_url(self.host, self.port);
+        let text = format!("endpoints:\n- {url}\ntrusted-ca-file: ca.crt\n{identity}");
         fs::write(self.config(), text).expect("written");
     }
 
@@ -140,7 +151,7 @@ impl Etcd {
             .ca_certificate(Certificate::from_pem(read("ca.crt")))
             .identity(Identity::from_pem(read("client.crt"), read("client.key")));
         let options = ConnectOptions::new().with_tls(tls);
-        Client::connect([format!("https://127.0.0.1:{}", self.port)], Some(options)).await.expect("connected")
+        Client::connect([client_url(self.host, self.port)], Some(options)).await.expect("connected")
     }
 
     /// All keys of the mesh, sorted.
@@ -198,12 +209,22 @@ fn note(text: &str) {
     eprintln!("{text}");
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+/// A loopback address that no other server has.
+fn own_host() -> Ipv4Addr {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    assert!(
+        number < SERVERS_MAX,
+        "a process has addresses for {SERVERS_MAX} servers (nextest runs each test in its own)"
+    );
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 0, 0).to_bits() + process::id() * SERVERS_MAX + number)
 }
 
-async fn spawn(folder: &TempDir, port: u16) -> Child {
+fn client_url(host: Ipv4Addr, port: u16) -> String {
+    format!("https://{host}:{port}")
+}
+
+async fn spawn(folder: &TempDir, host: Ipv4Addr, port: u16) -> Child {
     let path = |name: &str| folder.path().join(name);
     let notify = path("notify");
     // Left over from the start before, if any.
@@ -211,8 +232,8 @@ async fn spawn(folder: &TempDir, port: u16) -> Child {
     let socket = UnixDatagram::bind(&notify).expect("bound");
     socket.set_nonblocking(true).expect("non-blocking");
     let socket = tokio::net::UnixDatagram::from_std(socket).expect("registered");
-    let peer = format!("http://127.0.0.1:{}", free_port());
-    let client = format!("https://127.0.0.1:{port}");
+    let peer = format!("http://{host}:{PEER_PORT}");
+    let client = client_url(host, port);
     let log = fs::File::create(path("etcd.log")).expect("log file");
     let process = Command::new("etcd")
         .args(["--name", "default", "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
@@ -257,21 +278,27 @@ pub(crate) enum Validity {
     Expired,
 }
 
-/// An authority, a server certificate for 127.0.0.1 and a client certificate.
-fn write_pki(folder: &TempDir) -> CertifiedIssuer<'static, KeyPair> {
+/// An authority, a server certificate for its address and a client certificate.
+fn write_pki(folder: &TempDir, host: Ipv4Addr) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("valid");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "test authority");
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("signed");
     write(folder, "ca.crt", &ca.pem());
     for name in ["server", "client"] {
-        write_certificate(folder, &ca, name, Validity::Valid);
+        write_certificate(folder, &ca, host, name, Validity::Valid);
     }
     ca
 }
 
-fn write_certificate(folder: &TempDir, ca: &CertifiedIssuer<'_, KeyPair>, name: &str, validity: Validity) {
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("valid");
+fn write_certificate(
+    folder: &TempDir,
+    ca: &CertifiedIssuer<'_, KeyPair>,
+    host: Ipv4Addr,
+    name: &str,
+    validity: Validity,
+) {
+    let mut params = CertificateParams::new(vec![host.to_string()]).expect("valid");
     params.distinguished_name.push(DnType::CommonName, name);
     // etcd's own gateway is a client of the server with the server's certificate.
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
