@@ -1,6 +1,7 @@
 //! What the engine asks of a cluster's Kubernetes API.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     pin::pin,
@@ -241,6 +242,15 @@ impl Cluster {
             .collect();
         addresses.sort();
         Ok(addresses)
+    }
+
+    /// Resource versions of all objects of a kind by `namespace/name`, and of the list itself.
+    pub(crate) async fn versions(&self, kind: Kind) -> Result<(u64, BTreeMap<String, u64>), KubernetesError> {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind.resource());
+        let what = || format!("list {}", kind.as_str());
+        let list = api.list_metadata(&ListParams::default()).await.map_err(self.request(what()))?;
+        let revision = list.metadata.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0);
+        Ok((revision, list.items.iter().map(|object| (qualified(object), version_of(object))).collect()))
     }
 
     /// How the API answers a watch of services that wants to go on from a revision: none when it goes on.

@@ -12,6 +12,7 @@ mod by_hand;
 mod clock;
 mod expect;
 mod fault;
+mod fence;
 mod kubernetes;
 mod language;
 mod logs;

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Listener, Recorder, RunClock,
+    Listener, Recorder, RunClock, fence,
     kubernetes::Cluster,
     language::Scenario,
     logs::Logs,
@@ -236,6 +236,7 @@ impl Observers {
                 lock(&of_watches).seen(seen);
             }
         });
+        tasks.spawn(fence::follow(Arc::new(clusters.clone()), Arc::clone(world)));
         Ok(Self { clusters, tasks, _maps: None, _logs: None })
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     expect::{About, Look},
     fault::FaultError,
+    fence,
     language::{Act, Expected, Step},
     probe::lock,
     stage::{Stage, StepError},
@@ -32,6 +33,7 @@ impl Stage {
         let limits = step.maps.unwrap_or(self.scenario.maps());
         lock(&self.world).step_started(index, &step.name, place(&step.at), limits);
         let result = self.perform(index, &step).await;
+        fence::compare(&self.clusters, &self.world).await;
         let violations = lock(&self.world).step_ends();
         let (outcome, findings) = match result {
             Ok(true) if violations == 0 => (StepOutcome::Passed, Vec::new()),

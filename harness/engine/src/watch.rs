@@ -25,6 +25,9 @@ use crate::{kubernetes::Cluster, kubernetes::version_of};
 /// Objects that may wait between the watches and the world. More would mean that the harness is far behind.
 pub(crate) const QUEUE_MAX: usize = 4096;
 
+/// The version of an object whose deletion nobody told: a new list no longer has it. No API counts from 0.
+pub(crate) const VANISHED: u64 = 0;
+
 /// Kinds that the engine watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -165,5 +168,5 @@ fn vanished(cluster: &Cluster, kind: Kind, qualified: &str) -> Seen {
     let (namespace, name) = qualified.split_once('/').unwrap_or(("", qualified));
     let object = serde_json::json!({"metadata": {"namespace": namespace, "name": name}});
     let name = qualified.to_owned();
-    Seen::Object { cluster: cluster.name.clone(), kind, name, version: 0, object, deleted: true }
+    Seen::Object { cluster: cluster.name.clone(), kind, name, version: VANISHED, object, deleted: true }
 }

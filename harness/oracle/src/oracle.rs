@@ -29,10 +29,10 @@ use crate::{
 /// stay below the memory of a small machine. When it is full, every judgement is [`Judgement::Wrong`] and says so.
 pub const HISTORY_MAX: usize = 200_000;
 
-/// How much later than the agents the harness may learn of a change: both watch the same API server, and on a busy
-/// machine the harness's watch can be the slower one. A backend that becomes allowed within this time after an
-/// answer counts as allowed.
-pub const OBSERVATION_LAG: Duration = Duration::from_millis(500);
+/// How much later than the agents the harness may learn of a change: both watch the same API server, and the harness's
+/// watch can be the slower one. A backend that becomes allowed within this time after an answer counts as allowed. On a
+/// busy machine it may be more; whoever judges says until when he had to wait ([`Oracle::judge`]).
+pub const OBSERVATION_LAG: Duration = Duration::from_millis(250);
 
 /// How long after a cut was mended answers may still rest on what was known under it, when the node is not
 /// reported right before: an agent's longest pause between two tries to connect, and a full list.
@@ -241,13 +241,14 @@ impl Oracle {
     }
 
     /// Judges one request by everything that was true at some moment from `grace` before it was sent (before its
-    /// connection was opened) until the observation lag after it was done.
-    pub fn judge(&self, asked: &Asked) -> Judgement {
+    /// connection was opened) until the observation lag after it was done, or until `heard`: when the harness was certain
+    /// to have heard of all that was true when the request was done, which is later on a machine that does not keep up.
+    pub fn judge(&self, asked: &Asked, heard: Micros) -> Judgement {
         if self.is_full() {
             return Judgement::Wrong { message: format!("the oracle's history is full ({HISTORY_MAX} changes)") };
         }
         let start = asked.opened.unwrap_or(asked.sent).min(asked.sent).back(self.grace);
-        let end = self.judgeable_from(asked);
+        let end = self.judgeable_from(asked).max(heard);
         let moments: Vec<Moment> = self.times(asked, start, end).into_iter().map(|at| self.moment(asked, at)).collect();
         judge::judge(asked, start, &moments)
     }

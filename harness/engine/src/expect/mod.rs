@@ -121,7 +121,7 @@ fn told(sentences: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     //! Requests and names for the tests of expectations.
 
     use meshbed_events::{Answer, ErrorKind, Micros, Outcome, Request};
@@ -154,7 +154,7 @@ mod testing {
         names.iter().map(|name| name.parse().expect("a valid name")).collect()
     }
 
-    pub(super) fn two_clusters() -> Topology {
+    pub(crate) fn two_clusters() -> Topology {
         Topology::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/topologies/two-clusters.yaml"))
             .expect("valid")
     }

@@ -100,11 +100,12 @@ impl Belief {
         events
     }
 
-    /// Entries that are wrong for longer than `limits` allow and were not complained about yet.
-    pub(crate) fn too_old(&mut self, now: Micros, limits: &MapLimits) -> Vec<TooOld> {
+    /// Entries that are wrong for longer than `limits` allow and were not complained about yet. Those that are wrong since
+    /// after `heard` may be right: the agent can know what we have not heard of.
+    pub(crate) fn too_old(&mut self, now: Micros, heard: Micros, limits: &MapLimits) -> Vec<TooOld> {
         let name = self.name();
         let mut complaints = Vec::new();
-        for (difference, since) in &self.wrong {
+        for (difference, since) in self.wrong.iter().filter(|(_, since)| **since <= heard) {
             let age = now.since(*since);
             let Some(limit) = limit_of(difference, limits).filter(|limit| age > *limit) else { continue };
             if self.too_old.insert(difference.clone()) {
@@ -189,10 +190,11 @@ mod tests {
         assert!(matches!(first.as_slice(), [Event::MapWrong { .. }]), "{first:?}");
         assert!(!belief.is_right());
         let limits = MapLimits { stale_max: Some(Duration::from_micros(50)), missing_max: None };
-        assert!(belief.too_old(Micros(60), &limits).is_empty(), "not older than allowed");
-        let complaints = belief.too_old(Micros(61), &limits);
+        assert!(belief.too_old(Micros(60), Micros(60), &limits).is_empty(), "not older than allowed");
+        assert!(belief.too_old(Micros(61), Micros(9), &limits).is_empty(), "we may be late ourselves");
+        let complaints = belief.too_old(Micros(61), Micros(10), &limits);
         assert!(complaints[0].message.starts_with("node `alpha/alpha-1`: frontend"), "{complaints:?}");
-        assert!(belief.too_old(Micros(99), &limits).is_empty(), "told once");
+        assert!(belief.too_old(Micros(99), Micros(99), &limits).is_empty(), "told once");
         belief.maps = Some(holding(None));
         let last = belief.compare(Micros(70), &truth);
         assert!(

@@ -77,7 +77,9 @@ impl World {
             self.refresh_truth(now);
         }
         let limits = self.limits;
-        let complaints: Vec<_> = self.beliefs.iter_mut().flat_map(|belief| belief.too_old(now, &limits)).collect();
+        let heard = self.heard;
+        let complaints: Vec<_> =
+            self.beliefs.iter_mut().flat_map(|belief| belief.too_old(now, heard, &limits)).collect();
         for complaint in complaints {
             self.violation(complaint.message);
         }

@@ -56,6 +56,8 @@ pub(crate) struct World {
     /// When the truth changes next without anything being told.
     truth_changes: Option<Micros>,
     pending: VecDeque<(Request, Asked)>,
+    /// Our watches have brought everything that was true at this time.
+    heard: Micros,
     clients: BTreeSet<(String, String)>,
     propagation: Propagation,
     running: Option<Running>,
@@ -98,6 +100,7 @@ impl World {
             missing: Missing::default(),
             truth_changes: None,
             pending: VecDeque::new(),
+            heard: Micros(0),
             clients: BTreeSet::new(),
             propagation: Propagation::default(),
             running: None,

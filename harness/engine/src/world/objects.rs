@@ -7,8 +7,9 @@ use meshbed_events::{Event, Micros};
 
 use super::World;
 use crate::{
+    fence::Listed,
     kubernetes::Changed,
-    watch::{Kind, Seen},
+    watch::{Kind, Seen, VANISHED},
 };
 
 impl World {
@@ -115,6 +116,26 @@ impl World {
         missing.map(|(cluster, kind)| format!("{cluster}: no complete list of {} yet", kind.as_str())).collect()
     }
 
+    /// Objects of a list of the API that our watch has not brought yet in that version, or not as deleted.
+    pub(crate) fn behind(&self, listed: &Listed) -> Vec<String> {
+        let Listed { cluster, kind, revision, versions } = listed;
+        let seen = |name: &str| {
+            let key = (cluster.clone(), kind.as_str().to_owned(), name.to_owned());
+            self.versions.get(&key).copied()
+        };
+        let late = versions.iter().filter(|(name, version)| match seen(name) {
+            // A watch that began anew tells of what it missed in no version.
+            Some(VANISHED) => false,
+            Some(seen) => seen < **version,
+            None => true,
+        });
+        let late = late.map(|(name, version)| format!("{cluster}: {} `{name}` at {version}", kind.as_str()));
+        let known = self.objects.get(cluster).map(|objects| objects.of(*kind)).into_iter().flatten();
+        let gone = known.filter(|(name, _)| !versions.contains_key(*name));
+        let gone = gone.filter(|(name, _)| seen(name).is_none_or(|seen| seen <= *revision));
+        late.chain(gone.map(|(name, _)| format!("{cluster}: {} `{name}` is gone", kind.as_str()))).collect()
+    }
+
     /// Clusters whose Kubernetes API is silent because of faults in force.
     pub(crate) fn silent(&self) -> &BTreeSet<ClusterName> {
         &self.missing.silent
@@ -163,5 +184,54 @@ fn describe(kind: Kind, object: &serde_json::Value, deleted: bool) -> String {
         Kind::Service => {
             format!("applied, at {}", object["spec"]["clusterIP"].as_str().unwrap_or("no address"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use serde_json::json;
+    use test_case::test_case;
+
+    use super::*;
+    use crate::{Recorder, RunClock, expect::testing::two_clusters};
+
+    const WEB: &str = "default/web";
+
+    fn alpha() -> ClusterName {
+        "alpha".parse().expect("valid")
+    }
+
+    fn world() -> World {
+        let recorder = Recorder::new(None, Box::new(|_| ())).expect("no file");
+        World::new(&two_clusters(), Duration::ZERO, RunClock::start(), recorder)
+    }
+
+    fn web(version: u64, deleted: bool) -> Seen {
+        let object = json!({"metadata": {"namespace": "default", "name": "web"}, "spec": {}});
+        Seen::Object { cluster: alpha(), kind: Kind::Service, name: WEB.into(), version, object, deleted }
+    }
+
+    fn listed(revision: u64, versions: &[u64]) -> Listed {
+        let versions: BTreeMap<String, u64> = versions.iter().map(|version| (WEB.to_owned(), *version)).collect();
+        Listed { cluster: alpha(), kind: Kind::Service, revision, versions }
+    }
+
+    #[test_case(&[], listed(5, &[5]) => true ; "not heard of yet")]
+    #[test_case(&[(4, false)], listed(5, &[5]) => true ; "heard of an older one")]
+    #[test_case(&[(5, false)], listed(5, &[5]) => false ; "level")]
+    #[test_case(&[(6, false)], listed(5, &[5]) => false ; "ahead")]
+    #[test_case(&[(5, false)], listed(6, &[]) => true ; "not heard of its end yet")]
+    #[test_case(&[(5, false), (6, true)], listed(6, &[]) => false ; "heard of its end")]
+    #[test_case(&[(7, false)], listed(6, &[]) => false ; "made after the list")]
+    #[test_case(&[(5, false), (6, true)], listed(5, &[5]) => false ; "gone since the list")]
+    #[test_case(&[(5, false), (VANISHED, true)], listed(5, &[5]) => false ; "its end was told by its absence")]
+    fn watches_are_behind(seen: &[(u64, bool)], list: Listed) -> bool {
+        let mut world = world();
+        for (version, deleted) in seen {
+            world.seen(web(*version, *deleted));
+        }
+        !world.behind(&list).is_empty()
     }
 }

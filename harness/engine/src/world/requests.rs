@@ -32,7 +32,6 @@ impl World {
         if let Some(asked) = asked::asked(&request) {
             self.pending.push_back((request, asked));
         }
-        self.judge_until(self.clock.now());
         self.bump();
     }
 
@@ -48,19 +47,28 @@ impl World {
         self.clients.iter().map(|client| running.by_client.get(client).copied().unwrap_or(0)).min()
     }
 
-    /// Judges what can be judged at `now`.
-    fn judge_until(&mut self, now: Micros) {
+    /// Whether requests or maps wait to be judged.
+    pub(crate) fn has_unjudged(&self) -> bool {
+        !self.pending.is_empty() || !self.all_maps_right()
+    }
+
+    /// Our watches have brought everything that was true at `until`: requests that were done by then can be judged.
+    pub(crate) fn heard(&mut self, until: Micros) {
+        let now = self.clock.now();
+        self.heard = until;
         while let Some((_, asked)) = self.pending.front()
+            && asked.done <= until
             && self.oracle.judgeable_from(asked) <= now
         {
             if let Some((request, asked)) = self.pending.pop_front() {
-                self.judge(&request, &asked);
+                self.judge(&request, &asked, now);
             }
         }
     }
 
-    pub(super) fn judge(&mut self, request: &Request, asked: &Asked) {
-        let Judgement::Wrong { message } = self.oracle.judge(asked) else { return };
+    /// Judges a request by what was heard of until `heard`.
+    pub(super) fn judge(&mut self, request: &Request, asked: &Asked, heard: Micros) {
+        let Judgement::Wrong { message } = self.oracle.judge(asked, heard) else { return };
         self.violation(format!("client `{}`, request {}: {message}", request.client, request.sequence));
     }
 }

@@ -91,9 +91,10 @@ impl World {
 
     /// Judges what is left, reads the stopwatches and returns the number of violations.
     pub(crate) fn step_ends(&mut self) -> usize {
-        // All that can still come late are changes of the API, and it has settled: nothing is gained by waiting.
+        // What is left was done just now, and the watches were compared with the APIs since: nothing is gained by waiting.
+        let now = self.clock.now();
         for (request, asked) in std::mem::take(&mut self.pending) {
-            self.judge(&request, &asked);
+            self.judge(&request, &asked, now);
         }
         let Some(running) = self.running.take() else { return 0 };
         let last_right = self.beliefs.iter().filter_map(|belief| Some((belief.last_right()?, belief.name()))).max();

@@ -211,7 +211,7 @@ fn judge_on(oracle: &Oracle, node: &str, sent: u64, took: u64, opened: Option<u6
         opened: opened.map(Micros),
         outcome,
     };
-    match oracle.judge(&asked) {
+    match oracle.judge(&asked, asked.done) {
         Judgement::Right => "right",
         Judgement::Excused { .. } => "excused",
         Judgement::Wrong { .. } => "wrong",
@@ -423,7 +423,7 @@ fn excuses_in_words() {
         let (sent, done) = (Micros(4000), Micros(4010));
         let (service, outcome) = (rebel_base(), failed(kind));
         let asked = Asked { cluster: of, node: node.to_owned(), service, port: 80, sent, done, opened: None, outcome };
-        match oracle.judge(&asked) {
+        match oracle.judge(&asked, asked.done) {
             Judgement::Excused { why } => why,
             other => panic!("there is an excuse: {other:?}"),
         }

@@ -29,6 +29,10 @@ fn history() -> Oracle {
 }
 
 fn judge(oracle: &Oracle, sent: u64, done: u64, outcome: Outcome) -> &'static str {
+    judge_heard(oracle, (sent, done, done), outcome)
+}
+
+fn judge_heard(oracle: &Oracle, (sent, done, heard): (u64, u64, u64), outcome: Outcome) -> &'static str {
     let asked = Asked {
         cluster: cluster("alpha"),
         node: "alpha-1".to_owned(),
@@ -39,7 +43,7 @@ fn judge(oracle: &Oracle, sent: u64, done: u64, outcome: Outcome) -> &'static st
         opened: None,
         outcome,
     };
-    match oracle.judge(&asked) {
+    match oracle.judge(&asked, Micros(heard)) {
         Judgement::Right => "right",
         Judgement::Excused { .. } => "excused",
         Judgement::Wrong { .. } => "wrong",
@@ -120,6 +124,15 @@ fn observation_lag(done: u64) -> &'static str {
     judge(&oracle, 900, done, Outcome::Answered { ip, cluster: cluster("alpha") })
 }
 
+/// However late the harness learns of it.
+#[test_case(999 => "wrong" ; "heard before the backend was there")]
+#[test_case(1000 => "right" ; "heard with the backend")]
+#[test_case(2200 => "right" ; "heard long after")]
+fn heard_later(heard: u64) -> &'static str {
+    let ip = Ipv4Addr::new(10, 1, 1, 1);
+    judge_heard(&history(), (900, 910, heard), Outcome::Answered { ip, cluster: cluster("alpha") })
+}
+
 #[test]
 fn sentences() {
     let asked = |sent: u64, outcome| Asked {
@@ -134,11 +147,11 @@ fn sentences() {
     };
     let stale = Outcome::Answered { ip: Ipv4Addr::new(10, 2, 1, 1), cluster: cluster("beta") };
     let judged = [
-        history().judge(&asked(3500, stale.clone())),
-        history().judge(&asked(4500, stale)),
-        history().judge(&asked(4500, Outcome::Failed(ErrorKind::Unreachable))),
-        history().judge(&asked(4500, Outcome::Failed(ErrorKind::TimedOut))),
-        history().judge(&asked(2200, Outcome::Failed(ErrorKind::Refused))),
+        history().judge(&asked(3500, stale.clone()), Micros(3500)),
+        history().judge(&asked(4500, stale), Micros(4500)),
+        history().judge(&asked(4500, Outcome::Failed(ErrorKind::Unreachable)), Micros(4500)),
+        history().judge(&asked(4500, Outcome::Failed(ErrorKind::TimedOut)), Micros(4500)),
+        history().judge(&asked(2200, Outcome::Failed(ErrorKind::Refused)), Micros(2200)),
     ];
     let text: Vec<String> = judged
         .into_iter()

@@ -436,12 +436,14 @@ proptest! {
     fn judgements_agree(
         story in story(14), me in (0..CLUSTERS, 0..NODES), service in often_first(SERVICES), port in often_first(2),
         sent in 0..40_i64, took in 0..6_i64, opened in option::of(0..10_i64), grace in 0..5_i64,
+        heard in 0..20_i64,
     ) {
         let oracle = Teller::told(&story, grace);
         let port = 80 + u16::from(byte(port));
         let sent = BEGINNING + 10 + sent;
         let start = sent - opened.unwrap_or(0) - grace;
-        let end = sent + took + story.lag;
+        let heard = sent + heard;
+        let end = heard.max(sent + took + story.lag);
         let asked = |outcome| Asked {
             cluster: cluster(me.0), node: node(me.0, me.1), service: key(service), port,
             sent: micros(sent), done: micros(sent + took), opened: opened.map(|before| micros(sent - before)), outcome,
@@ -459,14 +461,14 @@ proptest! {
         let excused = (start..=end).any(|at| story.maps_unknown(me, at, false));
         for (of, third, last) in (0..CLUSTERS).flat_map(|of| (0..4).flat_map(move |third| (1..=3).map(move |last| (of, third, last)))) {
             let ip = Ipv4Addr::new(10, byte(of + 1), third, last);
-            let judged = oracle.judge(&asked(Outcome::Answered { ip, cluster: cluster(of) }));
+            let judged = oracle.judge(&asked(Outcome::Answered { ip, cluster: cluster(of) }), micros(heard));
             match judged {
                 Judgement::Right => prop_assert!(allowed.contains(&(of, ip)), "{} may not answer", ip),
                 Judgement::Excused { why } => prop_assert!(excused && !allowed.contains(&(of, ip)), "{}", why),
                 Judgement::Wrong { message } => prop_assert!(!excused && !allowed.contains(&(of, ip)), "{}", message),
             }
         }
-        let failed = oracle.judge(&asked(Outcome::Failed(ErrorKind::Unreachable)));
+        let failed = oracle.judge(&asked(Outcome::Failed(ErrorKind::Unreachable)), micros(heard));
         let faultless = !story.happenings.iter().any(|(_, happening)| matches!(happening, Happening::Cut(_)));
         prop_assert!(!nobody || failed == Judgement::Right, "nobody may be there: {:?}", failed);
         let wrong = matches!(failed, Judgement::Wrong { .. });
