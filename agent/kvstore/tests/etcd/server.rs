@@ -220,6 +220,12 @@ fn own_host() -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 0, 0).to_bits() + process::id() * SERVERS_MAX + number)
 }
 
+/// A name for the cluster of a server that starts without data, unlike any other.
+fn own_token() -> String {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", process::id(), STARTED.fetch_add(1, Ordering::Relaxed))
+}
+
 fn client_url(host: Ipv4Addr, port: u16) -> String {
     format!("https://{host}:{port}")
 }
@@ -235,8 +241,11 @@ async fn spawn(folder: &TempDir, host: Ipv4Addr, port: u16) -> Child {
     let peer = format!("http://{host}:{PEER_PORT}");
     let client = client_url(host, port);
     let log = fs::File::create(path("etcd.log")).expect("log file");
+    // The cluster's ID follows from addresses and token; a server with data has its ID already.
+    let token = own_token();
     let process = Command::new("etcd")
         .args(["--name", "default", "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .args(["--initial-cluster-token", &token])
         .args(["--initial-cluster", &format!("default={peer}")])
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--heartbeat-interval", "10", "--election-timeout", "100", "--client-cert-auth"])
