@@ -139,7 +139,7 @@ impl Programming<'_> {
         if let Some(program) = launch.status.first_mut() {
             *program = text(&self.options.programs.find(program));
         }
-        launch.ready_timeout = role.timeout();
+        launch.ready_timeout = role.timeout().mul_f64(self.options.slowness);
         launch.stop_signal = match values.agent.stop() {
             StopSignal::Term => Signal::SIGTERM,
             StopSignal::Int => Signal::SIGINT,

@@ -65,7 +65,7 @@ pub use links::Link;
 pub use mesh::{ExitedProcess, Mesh};
 pub use namespace::in_netns;
 pub use options::{OnFailure, Programs, UpOptions};
-pub use preflight::{Missing, agent_preflight, preflight};
+pub use preflight::{Missing, agent_preflight, agent_programs, preflight};
 pub use run_id::{RunId, RunIdError};
 pub use serial::Serial;
 pub use state::{AgentSetup, ClusterState, CutLink, NodeState, ProcessIdentity, ProcessRole, ProcessState, RunState};

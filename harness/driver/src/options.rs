@@ -103,11 +103,22 @@ pub struct UpOptions {
     pub node_monitor_grace_period: Duration,
     /// Where the random decisions of the environment come from, such as which packets a link loses.
     pub seed: u64,
+    /// How many times longer than usual programs may take to become ready.
+    pub slowness: f64,
     /// How long a node's lease is valid; rounded up to whole seconds. Kubelets renew it four times in that time.
     pub node_lease_duration: Duration,
 }
 
 impl UpOptions {
+    /// For a machine that needs `factor` times as long for everything.
+    #[must_use]
+    pub fn slowed(mut self, factor: f64) -> Self {
+        self.slowness = factor;
+        self.node_monitor_grace_period = self.node_monitor_grace_period.mul_f64(factor);
+        self.node_lease_duration = self.node_lease_duration.mul_f64(factor);
+        self
+    }
+
     /// Options for `run` with the agent that is built in and no more environment.
     pub fn new(run: RunId, programs: Programs) -> Self {
         Self {
@@ -119,6 +130,7 @@ impl UpOptions {
             on_failure: OnFailure::Remove,
             node_monitor_grace_period: NODE_MONITOR_GRACE_PERIOD,
             seed: 0,
+            slowness: 1.0,
             node_lease_duration: NODE_LEASE_DURATION,
         }
     }

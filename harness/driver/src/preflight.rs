@@ -64,19 +64,10 @@ pub fn preflight(programs: &Programs) -> Vec<Missing> {
 pub fn agent_preflight(agent: &AgentSpec, programs: &Programs) -> Vec<Missing> {
     let bin_dir = programs.bin_dir().to_string_lossy();
     let in_folder = |template: &Template| PathBuf::from(template.render(|_| bin_dir.to_string()));
-    let roles = [Some(agent.node()), agent.exporter(), agent.setup()].into_iter().flatten();
-    // Only `{binDir}` can be known before there is a run; a program named by anything else is found when it starts.
-    let names =
-        roles.map(|role| &role.command()[0]).filter(|name| name.placeholders().all(|p| p == Placeholder::BinDir));
-    let mut wanted: Vec<String> = names.map(|name| name.render(|_| bin_dir.to_string())).collect();
-    wanted.extend(agent.needs().programs.iter().cloned());
-    wanted.sort();
-    wanted.dedup();
     let how = format!("put it into `{bin_dir}`, or name the folder that has it with --agent-bin-dir");
     let lacking = |what: String| Missing::new(what, format!("agent `{}` needs it", agent.name()), how.clone());
     let mut missing = Vec::new();
-    for name in wanted {
-        let program = programs.find(&name);
+    for program in agent_programs(agent, programs) {
         if !is_executable(&program) {
             missing.push(lacking(format!("program `{}`", program.display())));
         }
@@ -93,6 +84,20 @@ pub fn agent_preflight(agent: &AgentSpec, programs: &Programs) -> Vec<Missing> {
         }
     }
     missing
+}
+
+/// The programs that `agent` runs or needs, as far as they can be known before there is a run.
+pub fn agent_programs(agent: &AgentSpec, programs: &Programs) -> Vec<PathBuf> {
+    let bin_dir = programs.bin_dir().to_string_lossy();
+    let roles = [Some(agent.node()), agent.exporter(), agent.setup()].into_iter().flatten();
+    // Only `{binDir}` can be known before there is a run; a program named by anything else is found when it starts.
+    let names =
+        roles.map(|role| &role.command()[0]).filter(|name| name.placeholders().all(|p| p == Placeholder::BinDir));
+    let mut wanted: Vec<String> = names.map(|name| name.render(|_| bin_dir.to_string())).collect();
+    wanted.extend(agent.needs().programs.iter().cloned());
+    wanted.sort();
+    wanted.dedup();
+    wanted.iter().map(|name| programs.find(name)).collect()
 }
 
 /// Those of the CustomResourceDefinitions called `names` that no file of `folder` names.

@@ -97,7 +97,7 @@ impl Programming<'_> {
             status: Vec::new(),
             notify_socket: self.notify_socket(name),
             ready: ReadyCheck::Notify,
-            ready_timeout: READY_TIMEOUT,
+            ready_timeout: READY_TIMEOUT.mul_f64(self.options.slowness),
             stop_signal: Signal::SIGTERM as i32,
         }
     }
@@ -219,6 +219,7 @@ impl Programming<'_> {
             ("--netns-prefix", pod_netns_prefix(&self.run.run, cluster.name.as_str(), &state.name)),
             ("--pod-program", text(&self.options.programs.meshbed_pod)),
             ("--node-lease-duration-seconds", seconds(self.options.node_lease_duration)),
+            ("--slowness", format!("{:.0}", self.options.slowness.ceil())),
         ]));
         spec
     }
@@ -260,7 +261,7 @@ mod tests {
              --state-dir /run/meshbed/k3f9x2/alpha/alpha-2/kubelet \
              --pod-cgroup /cg/meshbed/k3f9x2/alpha/alpha-2/pods \
              --netns-prefix mb-k3f9x2-alpha-alpha-2- --pod-program /opt/meshbed-pod \
-             --node-lease-duration-seconds 4"
+             --node-lease-duration-seconds 4 --slowness 1"
         );
         assert!(kubelet.launch.env.is_empty());
         assert_eq!(kubelet.launch.cgroup, Path::new("/cg/meshbed/k3f9x2/alpha/alpha-2/kubelet"));

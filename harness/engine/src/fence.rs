@@ -39,7 +39,7 @@ pub(crate) struct Listed {
 /// Compares again and again while requests or maps wait to be judged.
 pub(crate) async fn follow(clusters: Arc<BTreeMap<ClusterName, Cluster>>, world: Arc<Mutex<World>>) {
     let mut changes = lock(&world).changes();
-    let mut ticks = interval(COMPARE_EVERY);
+    let mut ticks = interval(COMPARE_EVERY.mul_f64(lock(&world).slowness()));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -63,7 +63,8 @@ pub(crate) async fn compare(clusters: &BTreeMap<ClusterName, Cluster>, world: &A
     let lists = speaking.flat_map(|cluster| KINDS.map(|kind| list(cluster, kind)));
     let lists: Vec<Listed> = join_all(lists).await.into_iter().flatten().collect();
     let behind = |world: &World| lists.iter().flat_map(|list| world.behind(list)).collect();
-    if let Err(error) = wait_until(world, COMPARE_MAX, behind).await {
+    let wait_max = COMPARE_MAX.mul_f64(lock(world).slowness());
+    if let Err(error) = wait_until(world, wait_max, behind).await {
         tracing::debug!(findings = ?error.findings(), "our watches are behind; judging all the same");
     }
     lock(world).heard(began);

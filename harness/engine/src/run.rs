@@ -79,9 +79,16 @@ pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::
     let RunOptions { scenario, up, keep, seed, record, listener, .. } = options;
     let clock = RunClock::start();
     let recorder = Recorder::new(Some(&record), listener)?;
-    let world = World::new(scenario.topology(), scenario.grace(), clock, recorder);
+    let world = World::new(scenario.topology(), scenario.grace(), clock, recorder).slowed(scenario.slowness());
     let world = Arc::new(Mutex::new(world));
     lock(&world).emit(Event::RunStarted(info));
+    if scenario.slowness() > 1.0 {
+        let text = format!(
+            "this machine is {:.1} times slower than usual: so much longer may things take",
+            scenario.slowness()
+        );
+        lock(&world).emit(Event::Note { text });
+    }
     let pod_program = up.programs.meshbed_pod.clone();
 
     let progress = |what: &str| lock(&world).emit(Event::MeshProgress { what: what.to_owned() });

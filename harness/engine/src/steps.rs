@@ -86,7 +86,7 @@ impl Stage {
         let mut held = self.come_true(index, step, acted).await?;
         match step.settle {
             Settle::No => {}
-            Settle::Yes => self.settle(MAPS_WAIT_MAX).await?,
+            Settle::Yes => self.settle(MAPS_WAIT_MAX.mul_f64(self.scenario.slowness())).await?,
             Settle::Within(wait_max) => self.settle(wait_max).await?,
         }
         lock(&self.world).step_settled();

@@ -50,6 +50,7 @@ fn every_file_is_valid_by_the_schema() {
     let (scenario, steps) = (schema_of(&schema::<Mesh>()), schema_of(&steps_schema::<Mesh>()));
     let (topology, agent) =
         (schema_of(&meshbed_scenario::topology_schema()), schema_of(&meshbed_scenario::agent_schema()));
+    let kernels = schema_of(&meshbed_scenario::kernels_schema());
     for (path, text) in files() {
         let value: Json = serde_saphyr::from_str(&text).expect("it is YAML");
         let validator = match value["kind"].as_str() {
@@ -57,6 +58,7 @@ fn every_file_is_valid_by_the_schema() {
             Some("Steps") => &steps,
             Some("Topology") => &topology,
             Some("Agent") => &agent,
+            Some("Kernels") => &kernels,
             other => panic!("`{}`: unknown kind {other:?}", path.display()),
         };
         let errors: Vec<String> =

@@ -12,6 +12,8 @@ use crate::Position;
 pub enum FileKind {
     /// An agent file.
     Agent,
+    /// A file of kernels.
+    Kernels,
     /// A topology file.
     Topology,
     /// A scenario file.
@@ -24,12 +26,13 @@ pub enum FileKind {
 
 impl FileKind {
     /// All kinds that files say of themselves.
-    pub const ALL: [Self; 4] = [Self::Scenario, Self::Steps, Self::Topology, Self::Agent];
+    pub const ALL: [Self; 5] = [Self::Scenario, Self::Steps, Self::Topology, Self::Agent, Self::Kernels];
 
     /// What `kind:` says in such a file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Agent => "Agent",
+            Self::Kernels => "Kernels",
             Self::Topology => "Topology",
             Self::Scenario => "Scenario",
             Self::Steps => "Steps",
@@ -42,6 +45,7 @@ impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Agent => "agent",
+            Self::Kernels => "kernels",
             Self::Topology => "topology",
             Self::Scenario => "scenario",
             Self::Steps => "steps",

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    AgentSpec, Cursor, Diagnostics, FileKind, Language, Topology,
+    AgentSpec, Cursor, Diagnostics, FileKind, Kernels, Language, Topology,
     expand::{Expander, INCLUDE_KEYS, Parameters},
     header, read_scenario, read_step,
     walk::{Fields, Findings},
@@ -34,6 +34,7 @@ pub fn lint_text<L: Language>(text: &str, file: impl AsRef<Path>) -> Result<File
     match kind {
         FileKind::Topology => Topology::parse(text, file).map(drop)?,
         FileKind::Agent => AgentSpec::parse(text, file).map(drop)?,
+        FileKind::Kernels => Kernels::parse(text, file).map(drop)?,
         FileKind::Scenario => {
             let scenario = read_scenario::read::<L>(&mut findings, text, &BTreeMap::new());
             check_question(&mut findings, text);

@@ -161,6 +161,7 @@ fn read_filled<L: Language>(
         grace: grace?,
         deadline: deadline?,
         seed: seed.flatten(),
+        slowness: 1.0,
         maps,
         conformance: conformance.flatten().map(Conformance::from),
         parameters,

@@ -21,6 +21,7 @@ pub struct Scenario<L: Language> {
     pub(crate) grace: Duration,
     pub(crate) deadline: Duration,
     pub(crate) seed: Option<u64>,
+    pub(crate) slowness: f64,
     pub(crate) maps: MapLimits,
     pub(crate) conformance: Option<Conformance>,
     pub(crate) parameters: BTreeMap<String, String>,

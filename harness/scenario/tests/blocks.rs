@@ -113,6 +113,8 @@ fn nested(levels: usize) -> String {
 #[test_case("../../fixtures/topologies/two-clusters.yaml" => Ok(FileKind::Topology))]
 #[test_case("../../fixtures/agents/mesh-agent.yaml" => Ok(FileKind::Agent))]
 #[test_case("tests/broken/agent.yaml" => Err(FileKind::Agent))]
+#[test_case("../../fixtures/kernels.yaml" => Ok(FileKind::Kernels))]
+#[test_case("tests/broken/kernels.yaml" => Err(FileKind::Kernels))]
 #[test_case("tests/broken/topology.yaml" => Err(FileKind::Scenario) ; "a kind that there is not")]
 #[test_case("tests/broken/include-itself.yaml" => Err(FileKind::Steps))]
 fn linted(file: &str) -> Result<FileKind, FileKind> {

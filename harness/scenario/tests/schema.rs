@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use meshbed_scenario::{AgentSpec, Diagnostics, Json, Topology, agent_schema, schema, steps_schema, topology_schema};
+use meshbed_scenario::{
+    AgentSpec, Diagnostics, Json, Kernels, Topology, agent_schema, kernels_schema, schema, steps_schema,
+    topology_schema,
+};
 use test_case::test_case;
 
 use crate::language::{Scenario, Small};
@@ -19,6 +22,7 @@ fn errors(schema: &Json, value: &Json) -> Vec<String> {
 
 #[test_case("topology", &topology_schema())]
 #[test_case("agent", &agent_schema())]
+#[test_case("kernels", &kernels_schema())]
 fn the_checked_in_schema_is_that_of_the_code(kind: &str, schema: &Json) {
     let file = format!("schema/{kind}.json");
     let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
@@ -32,6 +36,7 @@ fn the_checked_in_schema_is_that_of_the_code(kind: &str, schema: &Json) {
 #[test_case("../../fixtures/agents/mesh-agent.yaml", &agent_schema())]
 #[test_case("../../fixtures/agents/cilium.yaml", &agent_schema())]
 #[test_case("../../fixtures/agents/static.yaml", &agent_schema())]
+#[test_case("../../fixtures/kernels.yaml", &kernels_schema())]
 #[test_case("../../scenarios/failover.yaml", &schema::<Small>())]
 #[test_case("tests/blocks/scenario.yaml", &schema::<Small>())]
 #[test_case("tests/blocks/fail.yaml", &steps_schema::<Small>())]
@@ -41,6 +46,7 @@ fn valid_files_are_valid(file: &str, schema: &Json) {
 
 #[test_case("tests/broken/topology.yaml", &topology_schema(), 10)]
 #[test_case("tests/broken/agent.yaml", &agent_schema(), 8)]
+#[test_case("tests/broken/kernels.yaml", &kernels_schema(), 4)]
 #[test_case("tests/broken/scenario.yaml", &schema::<Small>(), 8)]
 #[test_case("tests/broken/blocks.yaml", &schema::<Small>(), 8)]
 fn broken_files_are_broken(file: &str, schema: &Json, at_least: usize) {
@@ -76,6 +82,7 @@ fn properties(schema: &Json) -> Vec<String> {
 
 #[test_case(&topology_schema(), &known_keys(|text| Topology::parse(text, "t.yaml").err()))]
 #[test_case(&agent_schema(), &known_keys(|text| AgentSpec::parse(text, "t.yaml").err()))]
+#[test_case(&kernels_schema(), &known_keys(|text| Kernels::parse(text, "t.yaml").err()))]
 #[test_case(&schema::<Small>(), &known_keys(|text| Scenario::parse(text, "t.yaml").err()))]
 fn readers_and_schemas_know_the_same_keys(schema: &Json, known: &[String]) {
     let (mut properties, mut known) = (properties(schema), known.to_vec());
@@ -87,6 +94,7 @@ fn readers_and_schemas_know_the_same_keys(schema: &Json, known: &[String]) {
 /// What readers of other languages would do with a schema: every description is a sentence, every key has one.
 #[test_case(&topology_schema())]
 #[test_case(&agent_schema())]
+#[test_case(&kernels_schema())]
 #[test_case(&schema::<Small>())]
 #[test_case(&steps_schema::<Small>())]
 fn everything_is_described(schema: &Json) {

@@ -83,6 +83,7 @@ struct Known {
 }
 
 fn read_until_stopped(bpf_roots: &[PathBuf], pace: Pace, world: &Mutex<World>, stopped: &AtomicBool) {
+    let slowness = locked(world).slowness();
     let mut known: Vec<Known> = bpf_roots.iter().map(|_| Known::default()).collect();
     while !stopped.load(Ordering::Relaxed) {
         let read_from = locked(world).clock.now();
@@ -95,7 +96,8 @@ fn read_until_stopped(bpf_roots: &[PathBuf], pace: Pace, world: &Mutex<World>, s
             world.tick(read_from);
             !world.all_maps_right()
         };
-        std::thread::park_timeout(if hot && pace == Pace::Measure { READING_HOT } else { READING_COLD });
+        let pause = if hot && pace == Pace::Measure { READING_HOT } else { READING_COLD };
+        std::thread::park_timeout(pause.mul_f64(slowness));
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct World {
     running: Option<Running>,
     violations_between_steps: usize,
     changed: watch::Sender<u64>,
+    /// How many times longer than usual everything takes.
+    slowness: f64,
     /// When the last complete reading of all maps began.
     read_from: Micros,
     /// The thread that reads maps; it sleeps long while all are right.
@@ -106,9 +108,21 @@ impl World {
             running: None,
             violations_between_steps: 0,
             changed: watch::Sender::new(0),
+            slowness: 1.0,
             read_from: Micros(0),
             reader: None,
         }
+    }
+
+    /// The same on a machine on which everything takes `factor` times as long.
+    pub(crate) fn slowed(mut self, factor: f64) -> Self {
+        self.slowness = factor;
+        self
+    }
+
+    /// How many times longer than usual everything takes.
+    pub(crate) fn slowness(&self) -> f64 {
+        self.slowness
     }
 
     /// Told whenever something changed that a condition may wait for.

@@ -26,6 +26,8 @@ pub(crate) struct Check {
     initial_delay: Duration,
     period: Duration,
     timeout: Duration,
+    /// Longest pause while the container was not seen well yet.
+    eager_longest: Duration,
     failure_threshold: u32,
     success_threshold: u32,
 }
@@ -39,8 +41,12 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    pub(crate) fn of(container: &Container) -> Result<Self, PlanError> {
-        let check = |probe: &Option<Probe>| probe.as_ref().map(|probe| Check::new(probe, container)).transpose();
+    /// The probes of `container`, on a machine on which everything takes `slowness` times as long as usual.
+    pub(crate) fn of(container: &Container, slowness: u32) -> Result<Self, PlanError> {
+        let check = |probe: &Option<Probe>| {
+            let check = probe.as_ref().map(|probe| Check::new(probe, container)).transpose()?;
+            Ok::<_, PlanError>(check.map(|check| check.slowed(slowness)))
+        };
         Ok(Self {
             startup: check(&container.startup_probe)?,
             readiness: check(&container.readiness_probe)?,
@@ -71,9 +77,21 @@ impl Check {
             initial_delay: seconds(or(probe.initial_delay_seconds, 0)),
             period: seconds(or(probe.period_seconds, 10)),
             timeout: seconds(or(probe.timeout_seconds, 1)),
+            eager_longest: EAGER_LONGEST,
             failure_threshold: or(probe.failure_threshold, 3),
             success_threshold: or(probe.success_threshold, 1),
         })
+    }
+
+    fn slowed(self, factor: u32) -> Self {
+        let Self { initial_delay, period, timeout, eager_longest, .. } = self;
+        Self {
+            initial_delay: initial_delay * factor,
+            period: period * factor,
+            timeout: timeout * factor,
+            eager_longest: eager_longest * factor,
+            ..self
+        }
     }
 
     /// One try.
@@ -96,7 +114,7 @@ impl Check {
                 let _unheard = changes.send(ready).await;
                 eager = None;
             }
-            let pause = eager.map_or(self.period, |pause| pause.min(EAGER_LONGEST).min(self.period));
+            let pause = eager.map_or(self.period, |pause| pause.min(self.eager_longest).min(self.period));
             eager = eager.map(|pause| pause * 2);
             sleep_until(Instant::now() + pause).await;
         }
@@ -122,7 +140,7 @@ impl Check {
             let mut pause = EAGER_FIRST;
             while !self.succeeds(target).await {
                 sleep_until(Instant::now() + pause).await;
-                pause = (pause * 2).min(EAGER_LONGEST).min(self.period);
+                pause = (pause * 2).min(self.eager_longest).min(self.period);
             }
         };
         timeout(allowed, success).await.is_ok()
@@ -177,7 +195,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_kubernetes() {
         let container = container(json!({"httpGet": {"port": "http"}}));
-        let check = Checks::of(&container).expect("a probe").readiness.expect("readiness");
+        let check = Checks::of(&container, 1).expect("a probe").readiness.expect("readiness");
         let Action::Http { port, path, .. } = &check.action else { panic!("no HTTP: {check:?}") };
         assert_eq!((*port, path.as_str()), (8080, "/"));
         let thresholds = (check.failure_threshold, check.success_threshold);
@@ -186,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_port_that_is_not_there_is_told() {
-        let error = Checks::of(&container(json!({"tcpSocket": {"port": "metrics"}}))).expect_err("no such port");
+        let error = Checks::of(&container(json!({"tcpSocket": {"port": "metrics"}})), 1).expect_err("no such port");
         assert_eq!(error.message, "container `web` has a probe or hook for a port that it does not have");
     }
 

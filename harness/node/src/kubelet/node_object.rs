@@ -140,6 +140,7 @@ mod tests {
             netns_prefix: "mb-".into(),
             pod_program: "/meshbed-pod".into(),
             node_lease_duration_seconds: 40,
+            slowness: std::num::NonZeroU32::MIN,
         }
     }
 

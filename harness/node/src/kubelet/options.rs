@@ -1,6 +1,6 @@
 //! What a kubelet is told when it starts.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{net::Ipv4Addr, num::NonZeroU32, path::PathBuf};
 
 use ipnet::Ipv4Net;
 
@@ -38,6 +38,9 @@ pub struct Options {
     /// often. Kubernetes' kubelet has the same number in its configuration file.
     #[arg(long, value_name = "SECONDS", default_value_t = LEASE_DURATION_SECONDS, value_parser = clap::value_parser!(u32).range(1..=LEASE_DURATION_SECONDS_MAX))]
     pub node_lease_duration_seconds: u32,
+    /// How many times longer than usual everything takes on this machine: probes of containers have so much more time.
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    pub slowness: NonZeroU32,
 }
 
 /// Kubernetes' default.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Surroundings {
     pub(crate) node_ip: Ipv4Addr,
     pub(crate) pod_ip: Ipv4Addr,
     pub(crate) pod_program: PathBuf,
+    /// How many times longer than usual everything takes.
+    pub(crate) slowness: NonZeroU32,
     pub(crate) volumes: PathBuf,
 }
 
@@ -226,6 +229,7 @@ mod tests {
             node_ip: Ipv4Addr::new(172, 18, 1, 11),
             pod_ip: Ipv4Addr::new(10, 1, 1, 2),
             pod_program: "/meshbed-pod".into(),
+            slowness: NonZeroU32::MIN,
             volumes: "/volumes".into(),
         }
     }

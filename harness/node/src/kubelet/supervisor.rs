@@ -161,7 +161,7 @@ impl Supervisor {
     /// Starts the container, or takes over the run that goes on.
     async fn begin(&mut self, adopted: Option<Process>) -> Result<Begun, PlanError> {
         let plan = plan::plan(&self.pod, &self.container, &self.around)?;
-        let checks = Checks::of(&self.container)?;
+        let checks = Checks::of(&self.container, self.around.slowness.get())?;
         let hook = Hook::of(&self.container)?;
         if let Some(process) = adopted {
             return Ok(Begun { process, plan, checks, hook });

@@ -291,6 +291,7 @@ impl Worker {
                     node_ip: options.node_ip,
                     pod_ip: sandbox.ip,
                     pod_program: options.pod_program.clone(),
+                    slowness: options.slowness,
                     volumes: self.volumes(),
                 },
                 place: Place {

@@ -98,6 +98,7 @@ impl Testbed {
             netns_prefix: netns_prefix(),
             pod_program: env!("CARGO_BIN_EXE_meshbed-pod").into(),
             node_lease_duration_seconds: 4,
+            slowness: std::num::NonZeroU32::MIN,
         };
         let client = Client::try_from(config).expect("a client");
         let mut testbed = Self { client, options, netlink, kubelet: None, _folder: folder };

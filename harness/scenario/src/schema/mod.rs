@@ -4,6 +4,7 @@
 //! [`words!`](crate::words!)); topologies and agents have readers of their own, and tests that hold their schemas to them.
 
 mod agent;
+mod kernels;
 mod link;
 mod scenario;
 mod topology;
@@ -11,6 +12,7 @@ mod topology;
 use serde_json::{Map, Value, json};
 
 pub use agent::agent_schema;
+pub use kernels::kernels_schema;
 pub(crate) use link::link_conditions;
 pub use scenario::{schema, steps_schema};
 pub use topology::topology_schema;
