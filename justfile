@@ -58,6 +58,16 @@ conformance *ARGS: _build-tools _run-tools
     @cargo build --quiet {{targets}}
     @{{sudo}} target/debug/meshbed conformance "$@"
 
+# Run a scenario in a guest with another kernel, without root, e.g. `just vm failover --kernel 5.10`.
+vm SCENARIO *ARGS: _build-tools _vm-tools
+    @cargo build --quiet {{targets}}
+    @target/debug/meshbed run "$@" --env vm
+
+# Run the conformance suite on many kernels, each in a guest, e.g. `just matrix --kernels 5.10,7.3`.
+matrix *ARGS: _build-tools _vm-tools
+    @cargo build --quiet {{targets}}
+    @target/debug/meshbed matrix "$@"
+
 # Run conformance cases against agents that are wrong on purpose: each must be noticed.
 mutants *ARGS: _build-tools _run-tools
     @cargo build --quiet {{targets}}
@@ -142,6 +152,7 @@ _test-tools:
     missing=()
     command -v chromium >/dev/null || missing+=(chromium)
     command -v kubectl >/dev/null || missing+=(kubernetes-client)
+    command -v cpio >/dev/null || missing+=(cpio)
     if [ "${#missing[@]}" -gt 0 ]; then just _apt "${missing[@]}"; fi
 
 [private]
@@ -155,6 +166,17 @@ _run-tools:
     command -v curl >/dev/null || missing+=(curl)
     command -v ip >/dev/null || missing+=(iproute2)
     if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then echo "just: running a mesh needs root and sudo is missing" >&2; exit 3; fi
+    if [ "${#missing[@]}" -gt 0 ]; then just _apt "${missing[@]}"; fi
+
+[private]
+_vm-tools:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    missing=()
+    command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+    command -v strip >/dev/null || missing+=(binutils)
+    command -v etcd >/dev/null || missing+=(etcd-server)
+    command -v curl >/dev/null || missing+=(curl)
     if [ "${#missing[@]}" -gt 0 ]; then just _apt "${missing[@]}"; fi
 
 [private]

@@ -27,6 +27,11 @@ pub(crate) fn talk(text: &str) {
     say(&format!("{text}\n"));
 }
 
+/// Passes on what another program said, as it is.
+pub(crate) fn talk_bytes(bytes: &[u8]) {
+    say(&String::from_utf8_lossy(bytes));
+}
+
 /// Writes talk as it is. A terminal that was closed must not end a run that has meshes to take down.
 fn say(text: &str) {
     let mut stderr = std::io::stderr().lock();

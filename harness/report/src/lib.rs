@@ -13,6 +13,7 @@ pub mod html;
 pub mod junit;
 pub mod maps;
 pub mod markdown;
+pub mod matrix;
 pub mod repeats;
 pub mod terminal;
 pub mod yaml;

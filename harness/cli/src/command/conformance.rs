@@ -14,6 +14,7 @@ use meshbed_report::conformance::{self, CaseReport, CaseResult, ConformanceRepor
 use meshbed_scenario::{Conformance, Level};
 use tokio_util::sync::CancellationToken;
 
+use super::guest;
 use super::runner::{Run, UnderTest, give_to_invoker, random_seed, reproduce};
 use crate::{
     args::ConformanceArgs,
@@ -28,8 +29,20 @@ pub(super) struct Case {
     pub(super) about: Conformance,
 }
 
+impl Case {
+    /// What it asks.
+    pub(super) fn question(&self) -> &str {
+        self.scenario.question()
+    }
+}
+
 pub(super) fn run(args: &ConformanceArgs) -> anyhow::Result<Exit> {
     let cases = chosen(args, load(&args.cases)?)?;
+    if let Some(guest) = guest::Wanted::by(&args.guest)? {
+        let files = std::iter::once(args.cases.clone()).chain(args.quarantine.clone()).collect();
+        let results = vec![args.output.clone(), args.reports.clone()];
+        return guest.run(&guest::Job { arguments: None, agent: &args.agent, files, results, reports: &args.reports });
+    }
     let quarantined = quarantined(args.quarantine.as_deref())?;
     let under_test = UnderTest::of(&args.agent)?;
     let seed = args.seed.unwrap_or_else(random_seed);
@@ -81,7 +94,7 @@ pub(super) fn load(folder: &Path) -> anyhow::Result<Vec<Case>> {
 }
 
 /// Those that the arguments ask for.
-fn chosen(args: &ConformanceArgs, mut cases: Vec<Case>) -> anyhow::Result<Vec<Case>> {
+pub(super) fn chosen(args: &ConformanceArgs, mut cases: Vec<Case>) -> anyhow::Result<Vec<Case>> {
     let profiles: BTreeSet<String> =
         cases.iter().flat_map(|case| case.about.profiles.iter().map(ToString::to_string)).collect();
     if let Some(unknown) = args.profile.iter().find(|profile| !profiles.contains(*profile)) {

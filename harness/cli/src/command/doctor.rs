@@ -4,6 +4,7 @@ use std::path::Path;
 
 use meshbed_driver::{Missing, Programs};
 use meshbed_scenario::AgentSpec;
+use meshbed_vm::{Accelerator, Cache, QEMU};
 
 use crate::{exit::Exit, printer};
 
@@ -25,6 +26,7 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     let mut text = format!("kernel {}\n", release());
     text.push_str(&section("environment netns", &missing));
     text.push_str(&format!("etcd {}\n", programs.etcd.display()));
+    text.push_str(&vm());
     if let Some(found) = number("/proc/sys/fs/inotify/max_user_instances").filter(|found| *found < INOTIFY_INSTANCES) {
         text.push_str(&format!(
             "  warning: fs.inotify.max_user_instances is {found}; large meshes need {INOTIFY_INSTANCES}: \
@@ -38,6 +40,16 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     }
     printer::data(&text);
     Ok(if missing.is_empty() { Exit::Success } else { Exit::Environment })
+}
+
+/// Guests need QEMU, and nothing that only root has.
+fn vm() -> String {
+    if !in_path(QEMU) {
+        return format!(
+            "environment vm: something is missing\n  {QEMU}: it runs guests\n    Debian package `qemu-system-x86`\n"
+        );
+    }
+    format!("environment vm: ready, {}\n", Accelerator::of_machine(&Cache::of_user()).name())
 }
 
 fn section(title: &str, missing: &[Missing]) -> String {

@@ -11,12 +11,15 @@ mod down;
 mod exec;
 mod fault;
 mod find;
+mod guest;
+mod kernel;
 mod kubeconfig;
 mod kubelet;
 mod lint;
 mod list;
 mod logs;
 mod man;
+mod matrix;
 mod mutants;
 mod replay;
 mod report;
@@ -42,7 +45,9 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     }
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Kernel(command) => kernel::run(&command),
         Command::Conformance(args) => conformance::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::List => list::run(),
         Command::Doctor => doctor::run(),

@@ -17,7 +17,7 @@ use super::{
     runner::{UnderTest, random_seed},
 };
 use crate::{
-    args::{AgentArgs, ConformanceArgs, MutantsArgs},
+    args::{AgentArgs, ConformanceArgs, GuestArgs, MutantsArgs},
     exit::{Exit, usage},
     interrupt, printer,
 };
@@ -158,6 +158,7 @@ async fn all(args: &MutantsArgs, cases: &[Case], mutants: &[Mutant]) -> anyhow::
 
 fn conformance_args(args: &MutantsArgs, defect: &str) -> ConformanceArgs {
     ConformanceArgs {
+        guest: GuestArgs::default(),
         agent: agent_args(args, Some(defect)),
         profile: Vec::new(),
         only: Vec::new(),

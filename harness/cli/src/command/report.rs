@@ -89,6 +89,11 @@ pub(super) fn repeats_folder(scenario: &str) -> String {
     format!("{}-{scenario}-repeats", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
 
+/// Name of the folder for what a guest's console and QEMU said.
+pub(super) fn guest_folder(kernel: &str) -> String {
+    format!("{}-guest-{kernel}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
+}
+
 /// Writes what repeats of a scenario say together.
 pub(super) fn write_repeats(summary: &RepeatSummary, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("failed to make `{}`", folder.display()))?;

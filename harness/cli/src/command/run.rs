@@ -13,7 +13,7 @@ use meshbed_report::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    find, report,
+    find, guest, report,
     runner::{Ran, Run, UnderTest, random_seed, reproduce},
 };
 use crate::{
@@ -24,6 +24,11 @@ use crate::{
 };
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    if !args.dry_run
+        && let Some(guest) = guest::Wanted::by(&args.guest)?
+    {
+        return in_guest(args, &guest);
+    }
     let parameters: BTreeMap<String, String> = args.set.iter().cloned().collect();
     let files = find::scenarios(&args.scenario)?;
     let scenarios = load(&files, &parameters)?;
@@ -38,6 +43,22 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let under_test = UnderTest::of(&args.agent)?;
     let exit = super::runtime()?.block_on(all(args, &under_test, &scenarios))?;
     Ok(if args.exit_zero_on_failure && exit == Exit::Failed { Exit::Success } else { exit })
+}
+
+/// The same command in a guest.
+fn in_guest(args: &RunArgs, guest: &guest::Wanted) -> anyhow::Result<Exit> {
+    if args.keep || args.pause_on_fail {
+        let hint = "a guest ends with its command";
+        return Err(usage("`--keep` and `--pause-on-fail` are for meshes on this machine", hint));
+    }
+    let parameters: BTreeMap<String, String> = args.set.iter().cloned().collect();
+    let files = find::scenarios(&args.scenario)?;
+    let scenarios = load(&files, &parameters)?;
+    let mut files = files;
+    files.extend(scenarios.iter().map(|scenario| scenario.topology_file().to_owned()));
+    let results = std::iter::once(args.reports.clone()).chain(args.junit_file.clone()).collect();
+    let job = guest::Job { arguments: None, agent: &args.agent, files, results, reports: &args.reports };
+    guest.run(&job)
 }
 
 /// All scenarios of these files. All findings of all files are told at once.

@@ -15,7 +15,7 @@ use meshbed_events::Stamped;
 use meshbed_scenario::AgentSpec;
 use tokio_util::sync::CancellationToken;
 
-use super::{find, report};
+use super::{find, guest, report};
 use crate::args::AgentArgs;
 
 /// Folder of agents' descriptions.
@@ -120,9 +120,10 @@ impl UnderTest {
         let id = RunId::random()?;
         let folder = reports.join(folder_name(&id, run.scenario.name()));
         fs::create_dir_all(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
+        let slowness = guest::slowness();
         let options = RunOptions {
-            up: self.up_options(id, run.seed),
-            scenario: run.scenario,
+            up: self.up_options(id, run.seed).slowed(slowness),
+            scenario: run.scenario.slowed(slowness),
             keep: run.keep,
             seed: run.seed,
             repeat: run.repeat,
@@ -166,6 +167,7 @@ pub(super) fn reproduce(scenario: &str, set: &[(String, String)], agent: &AgentA
     let mut words = vec!["meshbed".to_owned(), "run".to_owned(), scenario.to_owned()];
     words.extend(set.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]));
     words.extend(agent.words());
+    words.extend(guest::kernel_of_ours().into_iter().flat_map(|kernel| ["--kernel".to_owned(), kernel]));
     words.extend(["--seed".to_owned(), seed.to_string()]);
     // A word with a NUL in it cannot have been typed.
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()

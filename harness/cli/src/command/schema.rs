@@ -13,6 +13,7 @@ pub(super) fn run(args: &SchemaArgs) -> anyhow::Result<Exit> {
         SchemaKind::Scenario => meshbed_scenario::schema::<Mesh>(),
         SchemaKind::Steps => meshbed_scenario::steps_schema::<Mesh>(),
         SchemaKind::Topology => meshbed_scenario::topology_schema(),
+        SchemaKind::Kernels => meshbed_scenario::kernels_schema(),
         SchemaKind::Agent => meshbed_scenario::agent_schema(),
     };
     printer::data(&(serde_json::to_string_pretty(&schema)? + "\n"));

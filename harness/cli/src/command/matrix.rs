@@ -1,0 +1,246 @@
+//! `meshbed matrix`: the conformance suite on many kernels.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::Context;
+use futures::{StreamExt, stream};
+use meshbed_report::{
+    conformance::{self, CaseReport, ConformanceReport},
+    matrix::{self, CellResult, KernelColumn, MatrixReport},
+};
+use meshbed_scenario::{KernelSpec, Kernels, Level};
+use meshbed_vm::{Cache, End, Said, fetch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    conformance::{chosen, load},
+    guest::{self, Wanted},
+    kernel, report,
+    runner::{give_to_invoker, random_seed},
+};
+use crate::{
+    args::{ConformanceArgs, GuestArgs, MatrixArgs},
+    exit::Exit,
+    interrupt, printer,
+};
+
+pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
+    let kernels = kernel::kernels(args.kernels_file.as_deref())?;
+    let wanted = wanted(&kernels, &args.kernels)?;
+    let seed = args.seed.unwrap_or_else(random_seed);
+    let cases = cases(args)?;
+    let started = jiff::Timestamp::now();
+    let jobs = args.jobs.map_or_else(|| jobs(args), usize::from);
+    let begun = Instant::now();
+    printer::talk(&format!("{} cases on {} kernels, guests at a time: {jobs}, seed {seed}", cases.len(), wanted.len()));
+    let columns = super::runtime()?.block_on(async {
+        let interrupted = interrupt::token("--all".to_owned())?;
+        let all = wanted.iter().map(|spec| one(args, &kernels, spec, seed, interrupted.clone()));
+        // In the order of the file, whichever is done first.
+        anyhow::Ok(stream::iter(all).buffered(jobs).collect::<Vec<_>>().await)
+    })?;
+    let agent = columns.iter().find_map(|(_, report)| Some(report.as_ref()?.agent.clone())).unwrap_or_default();
+    let matrix = MatrixReport::new(&agent, started.to_string(), &cases, columns);
+    write(&matrix, &args.output)?;
+    printer::data(&matrix::terminal(&matrix, printer::colour_of_data()));
+    printer::talk(&format!("all of it took {:.0} s", begun.elapsed().as_secs_f64()));
+    if std::env::var_os("GITHUB_ACTIONS").is_some() {
+        report::append_step_summary(&matrix::markdown(&matrix))?;
+    }
+    Ok(if matrix.has_failed() {
+        Exit::Failed
+    } else if matrix.count(CellResult::Unknown) > 0 {
+        Exit::Invalid
+    } else {
+        Exit::Success
+    })
+}
+
+fn wanted<'a>(kernels: &'a Kernels, names: &[String]) -> anyhow::Result<Vec<&'a KernelSpec>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(kernels.all().iter().collect());
+    }
+    names.iter().map(|name| kernel::find(kernels, name)).collect()
+}
+
+/// All cases that are to be run, as rows.
+fn cases(args: &MatrixArgs) -> anyhow::Result<Vec<CaseReport>> {
+    let as_conformance = ConformanceArgs {
+        agent: args.agent.clone(),
+        guest: GuestArgs::default(),
+        profile: args.profile.clone(),
+        only: args.only.clone(),
+        repeat: 1,
+        jobs: 1,
+        shard: None,
+        quarantine: None,
+        seed: None,
+        cases: args.cases.clone(),
+        output: args.output.clone(),
+        reports: args.reports.clone(),
+    };
+    let cases = chosen(&as_conformance, load(&args.cases)?)?;
+    let row = |case: &super::conformance::Case| CaseReport {
+        id: case.about.id.clone(),
+        title: case.question().to_owned(),
+        required: case.about.level == Level::Required,
+        ..CaseReport::default()
+    };
+    Ok(cases.iter().map(row).collect())
+}
+
+/// As many guests as there are processors for, and memory.
+fn jobs(args: &MatrixArgs) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let by_processors = processors / usize::from(args.guest_cpus);
+    let free_kib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text)).unwrap_or(0);
+    let by_memory = usize::try_from(free_kib / 1024 / u64::from(args.guest_memory)).unwrap_or(usize::MAX);
+    by_processors.min(by_memory).max(1)
+}
+
+/// `MemAvailable` in KiB (proc_meminfo(5)).
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// All cases on one kernel. What goes wrong with the guest is a part of the matrix.
+async fn one(
+    args: &MatrixArgs,
+    kernels: &Kernels,
+    spec: &KernelSpec,
+    seed: u64,
+    interrupted: CancellationToken,
+) -> (KernelColumn, Option<ConformanceReport>) {
+    let begun = Instant::now();
+    let mut column = KernelColumn { name: spec.name().to_owned(), ..KernelColumn::default() };
+    let mut found = None;
+    match in_guest(args, kernels, spec, seed, interrupted, &mut column, &mut found).await {
+        Ok(end) => (column.trouble, column.died) = trouble(&end),
+        Err(error) => column.trouble = format!("{error:#}"),
+    }
+    if !column.trouble.is_empty() {
+        printer::talk(&format!("{:>8} | {}", column.name, column.trouble));
+    }
+    column.seconds = begun.elapsed().as_secs_f64();
+    (column, found)
+}
+
+async fn in_guest(
+    args: &MatrixArgs,
+    kernels: &Kernels,
+    spec: &KernelSpec,
+    seed: u64,
+    interrupted: CancellationToken,
+    column: &mut KernelColumn,
+    found: &mut Option<ConformanceReport>,
+) -> anyhow::Result<End> {
+    let kernel = fetch::fetch(&Cache::of_user(), kernels, spec, false)?;
+    let guest = Wanted::new(kernel, args.guest_memory, args.guest_cpus)?;
+    let reports = args.reports.join(report::guest_folder(spec.name()));
+    let output = reports.join("conformance");
+    let job = guest::Job {
+        arguments: Some(arguments(args, seed, &output, &reports)),
+        agent: &args.agent,
+        files: vec![args.cases.clone()],
+        results: vec![reports.clone()],
+        reports: &reports,
+    };
+    let mut failed = None;
+    let name = spec.name();
+    let (end, _) = guest
+        .run_until(&job, interrupted, |said| match said {
+            Said::Hello(hello, accelerator, took) => {
+                column.release.clone_from(&hello.release);
+                column.accelerator = accelerator.name().to_owned();
+                column.slowness = meshbed_vm::slowness(&hello);
+                column.boot_seconds = took.as_secs_f64();
+                printer::talk(&format!("{name:>8} | {} in {}", hello.release, accelerator.name()));
+            }
+            Said::Stdout(_) => {}
+            Said::Stderr(bytes) => {
+                for line in String::from_utf8_lossy(&bytes).lines() {
+                    printer::talk(&format!("{name:>8} | {line}"));
+                }
+            }
+            Said::Trouble(text) => printer::talk(&format!("{name:>8} | guest: {text}")),
+            Said::File(path, bytes) => {
+                if path.extension().is_some_and(|ending| ending == "yaml")
+                    && path.parent().is_some_and(|folder| folder.ends_with("conformance"))
+                {
+                    *found = conformance::read(&String::from_utf8_lossy(&bytes)).ok();
+                }
+                if let Err(error) = guest::keep(&path, &bytes) {
+                    failed.get_or_insert(error);
+                }
+            }
+        })
+        .await?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(end),
+    }
+}
+
+/// `conformance` with what was asked of the matrix. One case at a time: guests have few processors.
+fn arguments(args: &MatrixArgs, seed: u64, output: &Path, reports: &Path) -> Vec<String> {
+    let mut words: Vec<String> = ["conformance", "--jobs", "1", "--seed"].map(str::to_owned).into();
+    words.push(seed.to_string());
+    words.extend(["--profile".to_owned(), args.profile.join(",")]);
+    if !args.only.is_empty() {
+        words.extend(["--only".to_owned(), args.only.join(",")]);
+    }
+    for (flag, path) in [("--cases", args.cases.as_path()), ("--output", output), ("--reports", reports)] {
+        words.extend([flag.to_owned(), path.display().to_string()]);
+    }
+    words.extend(args.agent.words());
+    words
+}
+
+/// What an end of a guest says about its kernel, and whether it died of what ran on it.
+fn trouble(end: &End) -> (String, bool) {
+    match end {
+        // Conformance says itself what did not pass.
+        End::Exited(0 | 1 | 4) => (String::new(), false),
+        End::Exited(code) => (format!("the suite ended with {code}"), false),
+        End::Panicked { why, .. } => (format!("the kernel panicked: {why}"), true),
+        End::OutOfMemory { line } => (format!("out of memory: {line}"), false),
+        End::Hung { waited } => (format!("it hung: not a word for {waited:.0?}"), true),
+        End::Gone { why } => (format!("it is gone: {why}"), false),
+        End::Interrupted => ("interrupted".to_owned(), false),
+    }
+}
+
+fn write(report: &MatrixReport, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
+    let files = [("yaml", matrix::yaml(report)?), ("md", matrix::markdown(report)), ("html", matrix::html(report)?)];
+    for (extension, text) in files {
+        let path: PathBuf = folder.join(format!("matrix.{extension}"));
+        fs::write(&path, text).with_context(|| format!("failed to write `{}`", path.display()))?;
+        printer::talk(&format!("report: {}", path.display()));
+    }
+    give_to_invoker(folder);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_there() {
+        assert_eq!(available("MemTotal: 100 kB\nMemAvailable:   90 kB\n"), Some(90));
+        assert_eq!(available("nonsense"), None);
+    }
+
+    #[test]
+    fn a_panic_is_the_kernels_own() {
+        assert!(trouble(&End::Panicked { why: "oops".into(), lines: Vec::new() }).1);
+        assert_eq!(trouble(&End::Exited(1)), (String::new(), false));
+        assert!(!trouble(&End::Gone { why: "x".into() }).1);
+    }
+}
