@@ -227,6 +227,9 @@ pub(crate) struct RunArgs {
 pub(crate) struct MatrixArgs {
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
+    /// Run nothing: make one matrix of these `matrix.yaml`, such as those of machines that shared the kernels.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) merge: Vec<PathBuf>,
     /// The kernels: names of the file of kernels, or `all`.
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all")]
     pub(crate) kernels: Vec<String>,

@@ -29,6 +29,9 @@ use crate::{
 };
 
 pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
+    if !args.merge.is_empty() {
+        return finish(&merged(&args.merge)?, &args.output);
+    }
     let kernels = kernel::kernels(args.kernels_file.as_deref())?;
     let wanted = wanted(&kernels, &args.kernels)?;
     let seed = args.seed.unwrap_or_else(random_seed);
@@ -45,11 +48,25 @@ pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
     })?;
     let agent = columns.iter().find_map(|(_, report)| Some(report.as_ref()?.agent.clone())).unwrap_or_default();
     let matrix = MatrixReport::new(&agent, started.to_string(), &cases, columns);
-    write(&matrix, &args.output)?;
-    printer::data(&matrix::terminal(&matrix, printer::colour_of_data()));
     printer::talk(&format!("all of it took {:.0} s", begun.elapsed().as_secs_f64()));
+    finish(&matrix, &args.output)
+}
+
+fn merged(files: &[PathBuf]) -> anyhow::Result<MatrixReport> {
+    let read = |file: &PathBuf| -> anyhow::Result<MatrixReport> {
+        let text = fs::read_to_string(file).with_context(|| format!("failed to read `{}`", file.display()))?;
+        matrix::read(&text).with_context(|| format!("`{}` is no matrix", file.display()))
+    };
+    let reports = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    MatrixReport::merged(reports).context("no file was given")
+}
+
+/// Writes and shows a matrix, and what it means for the exit code.
+fn finish(matrix: &MatrixReport, output: &Path) -> anyhow::Result<Exit> {
+    write(matrix, output)?;
+    printer::data(&matrix::terminal(matrix, printer::colour_of_data()));
     if std::env::var_os("GITHUB_ACTIONS").is_some() {
-        report::append_step_summary(&matrix::markdown(&matrix))?;
+        report::append_step_summary(&matrix::markdown(matrix))?;
     }
     Ok(if matrix.has_failed() {
         Exit::Failed

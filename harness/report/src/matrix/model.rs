@@ -144,6 +144,35 @@ impl MatrixReport {
         }
     }
 
+    /// One matrix of several, such as those of machines that shared the kernels. Of a kernel that several have, the first
+    /// counts; a case that a matrix does not have was not run on its kernels.
+    pub fn merged(reports: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut reports = reports.into_iter();
+        let mut whole = reports.next()?;
+        for report in reports {
+            whole.started = whole.started.min(report.started);
+            let new = report.kernels.into_iter().filter(|new| whole.kernels.iter().all(|known| known.name != new.name));
+            let new: Vec<KernelColumn> = new.collect();
+            for case in report.cases {
+                let index = whole.cases.iter().position(|known| known.id == case.id).unwrap_or_else(|| {
+                    whole.cases.push(MatrixCase { results: BTreeMap::new(), ..case.clone() });
+                    whole.cases.len() - 1
+                });
+                let cells = case.results.into_iter().filter(|(name, _)| new.iter().any(|kernel| kernel.name == *name));
+                whole.cases[index].results.extend(cells);
+            }
+            whole.kernels.extend(new);
+        }
+        whole.kernels.sort_by_key(|kernel| numbers(&kernel.name));
+        whole.cases.sort_by(|a, b| a.id.cmp(&b.id));
+        for case in &mut whole.cases {
+            for kernel in &whole.kernels {
+                case.results.entry(kernel.name.clone()).or_insert_with(Cell::not_run);
+            }
+        }
+        Some(whole)
+    }
+
     /// All cells that are this.
     pub fn count(&self, result: CellResult) -> usize {
         self.cells().filter(|(_, _, cell)| cell.result == result).count()
@@ -163,12 +192,27 @@ impl MatrixReport {
     }
 }
 
+impl Cell {
+    fn not_run() -> Self {
+        Self { result: CellResult::Unknown, reason: NOT_RUN.to_owned(), seconds: None, reproduce: String::new() }
+    }
+}
+
+/// Why a case has no result.
+const NOT_RUN: &str = "it was not run";
+
+/// `5.10` is newer than `5.9`; names without numbers come first.
+fn numbers(name: &str) -> (Vec<u64>, String) {
+    let numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    (numbers.collect(), name.to_owned())
+}
+
 fn cell(case: &CaseReport, column: &KernelColumn, report: Option<&ConformanceReport>) -> Cell {
     let found = report
         .and_then(|report| report.profiles.iter().flat_map(|profile| &profile.cases).find(|found| found.id == case.id));
     let Some(found) = found else {
         let result = if column.died { CellResult::Fail } else { CellResult::Unknown };
-        let reason = if column.trouble.is_empty() { "it was not run".to_owned() } else { column.trouble.clone() };
+        let reason = if column.trouble.is_empty() { NOT_RUN.to_owned() } else { column.trouble.clone() };
         return Cell { result, reason, seconds: None, reproduce: String::new() };
     };
     let result = match found.result {
@@ -251,6 +295,27 @@ mod tests {
         assert_eq!(matrix.cases[0].results["7.2"].reason, "the kernel panicked: oops");
         assert!(matrix.has_failed());
         assert_eq!(matrix.count(CellResult::Fail), 3);
+    }
+
+    #[test]
+    fn matrices_of_several_machines_are_one() {
+        let part = |names: &[&str], ids: &[&str]| {
+            let mut matrix = testing::matrix();
+            matrix.kernels.retain(|kernel| names.contains(&kernel.name.as_str()));
+            matrix.cases.retain(|case| ids.contains(&case.id.as_str()));
+            for case in &mut matrix.cases {
+                case.results.retain(|name, _| names.contains(&name.as_str()));
+            }
+            matrix
+        };
+        let whole =
+            MatrixReport::merged([part(&["6.1", "7.3"], &["A-2", "A-1"]), part(&["5.10", "7.2"], &["A-1", "A-2"])]);
+        assert_eq!(whole, Some(testing::matrix()));
+        let holes = MatrixReport::merged([part(&["6.1"], &["A-1"]), part(&["5.10"], &["A-2"])]).expect("two");
+        assert_eq!(holes.cases[0].results["5.10"], Cell::not_run());
+        let (first, again) = (part(&["5.10"], &["A-1"]), part(&["5.10"], &["A-1"]));
+        assert_eq!(MatrixReport::merged([first.clone(), again]), Some(first));
+        assert_eq!(MatrixReport::merged([]), None);
     }
 
     #[test]
