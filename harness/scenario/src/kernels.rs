@@ -82,7 +82,7 @@ pub enum KernelSource {
     },
     /// An image with `/boot/vmlinuz*` and `/lib/modules`, as cilium/ci-kernels publishes them.
     Oci {
-        /// Its reference, such as `ghcr.io/cilium/ci-kernels:6.6`, or one with a transport of containers-transports(5).
+        /// Its reference, such as `registry.example/ci-kernels:6.6`, or one with a transport of containers-transports(5).
         reference: String,
     },
 }

@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    #[test_case("ghcr.io/cilium/ci-kernels:6.6" => "docker://ghcr.io/cilium/ci-kernels:6.6")]
+    #[test_case("registry.example/ci-kernels:6.6" => "docker://registry.example/ci-kernels:6.6")]
     #[test_case("oci:/tmp/layout:6.6" => "oci:/tmp/layout:6.6")]
     fn references(reference: &str) -> String {
         full(reference)
