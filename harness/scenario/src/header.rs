@@ -3,7 +3,7 @@
 use std::{io::Read, path::Path};
 
 use crate::{
-    FileKind,
+    Diagnostics, FileKind,
     walk::{Fields, Findings},
     yaml::TEXT_BYTES_MAX,
 };
@@ -27,6 +27,37 @@ pub(crate) fn read(findings: &mut Findings, file: &Path) -> Option<String> {
             findings.report_file(crate::Position { line: 1, column: 1 }, format!("cannot be read: {error}"));
             None
         }
+    }
+}
+
+/// What a file of this kind says, or everything that is wrong with it.
+pub(crate) fn load<T>(
+    kind: FileKind,
+    file: &Path,
+    reader: impl FnOnce(&mut Findings, &str) -> Option<T>,
+) -> Result<T, Diagnostics> {
+    let mut findings = Findings::new(file);
+    let value = read(&mut findings, file).and_then(|text| reader(&mut findings, &text));
+    finish(kind, file, findings, value)
+}
+
+/// The same of a text; `file` is what findings call it.
+pub(crate) fn parse<T>(
+    kind: FileKind,
+    text: &str,
+    file: &Path,
+    reader: impl FnOnce(&mut Findings, &str) -> Option<T>,
+) -> Result<T, Diagnostics> {
+    let mut findings = Findings::new(file);
+    let value = reader(&mut findings, text);
+    finish(kind, file, findings, value)
+}
+
+/// What was read, unless something is wrong with it.
+pub(crate) fn finish<T>(kind: FileKind, file: &Path, findings: Findings, value: Option<T>) -> Result<T, Diagnostics> {
+    match value {
+        Some(value) if findings.is_empty() => Ok(value),
+        _ => Err(Diagnostics::new(kind, file, findings.into_list())),
     }
 }
 

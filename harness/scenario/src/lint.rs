@@ -38,7 +38,7 @@ pub fn lint_text<L: Language>(text: &str, file: impl AsRef<Path>) -> Result<File
         FileKind::Scenario => {
             let scenario = read_scenario::read::<L>(&mut findings, text, &BTreeMap::new());
             check_question(&mut findings, text);
-            read_scenario::finish(file, findings, scenario).map(drop)?;
+            header::finish(kind, file, findings, scenario).map(drop)?;
         }
         // No file says that it is a fault: those are typed.
         FileKind::Steps | FileKind::Fault => {

@@ -26,22 +26,11 @@ const COMMAND_MAX: usize = 500;
 const ENTRIES_MAX: usize = 100;
 
 pub(crate) fn load(file: &Path) -> Result<AgentSpec, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let agent = header::read(&mut findings, file).and_then(|text| read(&mut findings, &text));
-    finish(file, findings, agent)
+    header::load(FileKind::Agent, file, read)
 }
 
 pub(crate) fn parse(text: &str, file: &Path) -> Result<AgentSpec, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let agent = read(&mut findings, text);
-    finish(file, findings, agent)
-}
-
-fn finish(file: &Path, findings: Findings, agent: Option<AgentSpec>) -> Result<AgentSpec, Diagnostics> {
-    match agent {
-        Some(agent) if findings.is_empty() => Ok(agent),
-        _ => Err(Diagnostics::new(FileKind::Agent, file, findings.into_list())),
-    }
+    header::parse(FileKind::Agent, text, file, read)
 }
 
 /// `None` only after a finding.

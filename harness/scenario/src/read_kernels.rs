@@ -16,22 +16,11 @@ const KERNELS_MAX: usize = 200;
 const NAME_MAX: usize = 40;
 
 pub(crate) fn load(file: &Path) -> Result<Kernels, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let kernels = header::read(&mut findings, file).and_then(|text| read(&mut findings, &text));
-    finish(file, findings, kernels)
+    header::load(FileKind::Kernels, file, read)
 }
 
 pub(crate) fn parse(text: &str, file: &Path) -> Result<Kernels, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let kernels = read(&mut findings, text);
-    finish(file, findings, kernels)
-}
-
-fn finish(file: &Path, findings: Findings, kernels: Option<Kernels>) -> Result<Kernels, Diagnostics> {
-    match kernels {
-        Some(kernels) if findings.is_empty() => Ok(kernels),
-        _ => Err(Diagnostics::new(FileKind::Kernels, file, findings.into_list())),
-    }
+    header::parse(FileKind::Kernels, text, file, read)
 }
 
 /// `None` only after a finding.

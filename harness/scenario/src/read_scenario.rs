@@ -43,9 +43,7 @@ const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
 const DEADLINE_MIN: Duration = Duration::from_millis(1);
 
 pub(crate) fn load<L: Language>(file: &Path, given: &BTreeMap<String, String>) -> Result<Scenario<L>, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let scenario = header::read(&mut findings, file).and_then(|text| read(&mut findings, &text, given));
-    finish(file, findings, scenario)
+    header::load(FileKind::Scenario, file, |findings, text| read(findings, text, given))
 }
 
 pub(crate) fn parse<L: Language>(
@@ -53,20 +51,7 @@ pub(crate) fn parse<L: Language>(
     file: &Path,
     given: &BTreeMap<String, String>,
 ) -> Result<Scenario<L>, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let scenario = read(&mut findings, text, given);
-    finish(file, findings, scenario)
-}
-
-pub(crate) fn finish<L: Language>(
-    file: &Path,
-    findings: Findings,
-    scenario: Option<Scenario<L>>,
-) -> Result<Scenario<L>, Diagnostics> {
-    match scenario {
-        Some(scenario) if findings.is_empty() => Ok(scenario),
-        _ => Err(Diagnostics::new(FileKind::Scenario, file, findings.into_list())),
-    }
+    header::parse(FileKind::Scenario, text, file, |findings, text| read(findings, text, given))
 }
 
 /// `None` only after a finding.

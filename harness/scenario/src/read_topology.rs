@@ -24,22 +24,11 @@ const UNUSABLE: [(&str, Ipv4Addr, u8); 4] = [
 ];
 
 pub(crate) fn load(file: &Path) -> Result<Topology, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let topology = header::read(&mut findings, file).and_then(|text| read(&mut findings, &text));
-    finish(file, findings, topology)
+    header::load(FileKind::Topology, file, read)
 }
 
 pub(crate) fn parse(text: &str, file: &Path) -> Result<Topology, Diagnostics> {
-    let mut findings = Findings::new(file);
-    let topology = read(&mut findings, text);
-    finish(file, findings, topology)
-}
-
-fn finish(file: &Path, findings: Findings, topology: Option<Topology>) -> Result<Topology, Diagnostics> {
-    match topology {
-        Some(topology) if findings.is_empty() => Ok(topology),
-        _ => Err(Diagnostics::new(FileKind::Topology, file, findings.into_list())),
-    }
+    header::parse(FileKind::Topology, text, file, read)
 }
 
 /// `None` only after a finding.

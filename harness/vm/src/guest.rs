@@ -35,6 +35,10 @@ const BOOT_MAX_KVM: Duration = Duration::from_secs(20);
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Time for QEMU to end by itself after the guest has powered off.
 const END_MAX: Duration = Duration::from_secs(20);
+/// File for what the kernel says.
+const CONSOLE: &str = "console.log";
+/// File for what QEMU says.
+const QEMU_LOG: &str = "qemu.log";
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -49,7 +53,7 @@ pub struct GuestOptions {
     pub cpus: usize,
     /// Memory in MiB.
     pub memory_mib: usize,
-    /// A folder for the console's log and the socket; it exists.
+    /// A folder for the logs of the console and of QEMU; it exists.
     pub folder: PathBuf,
 }
 
@@ -111,24 +115,23 @@ pub async fn run(
     interrupt: CancellationToken,
     mut on: impl FnMut(Said),
 ) -> Result<End, VmError> {
-    if Accelerator::of_machine(cache) == Accelerator::Kvm {
-        match Running::start(options, Accelerator::Kvm, BOOT_MAX_KVM).await {
+    let mut accelerator = Accelerator::of_machine(cache);
+    loop {
+        let started = tokio::select! {
+            () = interrupt.cancelled() => return Ok(End::Interrupted),
+            started = Running::start(options, accelerator) => started,
+        };
+        match started {
             Ok((running, hello)) => return running.follow(hello, interrupt, &mut on).await,
-            Err(error) => {
+            Err(error) if accelerator == Accelerator::Kvm => {
                 on(Said::Trouble(format!("KVM runs no guests on this machine ({error}); using plain emulation")));
                 // Remembering only saves time.
                 drop(cache.learn(KVM_FAILS));
+                accelerator = Accelerator::Emulation;
             }
+            Err(NotBooted::Ended(end)) => return Ok(end),
+            Err(NotBooted::Error(error)) => return Err(error),
         }
-    }
-    let started = tokio::select! {
-        () = interrupt.cancelled() => return Ok(End::Interrupted),
-        started = Running::start(options, Accelerator::Emulation, BOOT_MAX) => started,
-    };
-    match started {
-        Ok((running, hello)) => running.follow(hello, interrupt, &mut on).await,
-        Err(NotBooted::Ended(end)) => Ok(end),
-        Err(NotBooted::Error(error)) => Err(error),
     }
 }
 
@@ -137,7 +140,8 @@ struct Running {
     qemu: Child,
     stream: UnixStream,
     decoder: Decoder,
-    console: PathBuf,
+    /// For what the kernel and QEMU say.
+    folder: PathBuf,
     begun: Instant,
     accelerator: Accelerator,
 }
@@ -152,15 +156,10 @@ enum NotBooted {
 }
 
 impl Running {
-    async fn start(
-        options: &GuestOptions,
-        accelerator: Accelerator,
-        boot_max: Duration,
-    ) -> Result<(Self, Hello), NotBooted> {
-        let socket = free_socket();
-        let listener = UnixListener::bind(&socket).map_err(VmError::io(format!("listen at `{}`", socket.display())))?;
+    async fn start(options: &GuestOptions, accelerator: Accelerator) -> Result<(Self, Hello), NotBooted> {
+        let socket = Socket::free();
+        let listener = socket.listen()?;
         let memory = in_memory(&options.initramfs)?;
-        let console = options.folder.join("console.log");
         let machine = Machine {
             accelerator,
             cpus: options.cpus,
@@ -168,12 +167,12 @@ impl Running {
             image: options.image.clone(),
             initramfs: PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd())),
             init: INIT.to_owned(),
-            console: console.clone(),
-            socket: socket.clone(),
+            console: options.folder.join(CONSOLE),
+            socket: socket.0.clone(),
         };
         let begun = Instant::now();
-        let errors = fs::File::create(options.folder.join("qemu.log"))
-            .map_err(VmError::io(format!("make `{}`", options.folder.join("qemu.log").display())))?;
+        let log = options.folder.join(QEMU_LOG);
+        let errors = fs::File::create(&log).map_err(VmError::io(format!("make `{}`", log.display())))?;
         let mut qemu = Command::new(QEMU)
             .args(machine.arguments())
             .stdin(Stdio::null())
@@ -188,13 +187,12 @@ impl Running {
             accepted = listener.accept() => accepted.map_err(VmError::io("take QEMU's connection"))?.0,
             status = qemu.wait() => return Err(NotBooted::Ended(gone(&options.folder, status.ok()))),
         };
-        // Both sides have it now.
-        drop(fs::remove_file(&socket));
-        let mut running = Self { qemu, stream, decoder: Decoder::default(), console, begun, accelerator };
-        let watched = options.folder.join("qemu.log");
+        let folder = options.folder.clone();
+        let mut running = Self { qemu, stream, decoder: Decoder::default(), folder, begun, accelerator };
+        let boot_max = if accelerator == Accelerator::Kvm { BOOT_MAX_KVM } else { BOOT_MAX };
         let hello = tokio::select! {
             frame = timeout(boot_max, running.next()) => frame,
-            () = kvm_error(&watched), if accelerator == Accelerator::Kvm => {
+            () = kvm_error(&log), if accelerator == Accelerator::Kvm => {
                 return Err(NotBooted::Ended(gone(&options.folder, None)));
             }
         };
@@ -202,7 +200,7 @@ impl Running {
             Err(_) => Err(NotBooted::Ended(running.hung(boot_max).await)),
             Ok(Ok(Some(Frame::Hello(hello)))) => Ok((running, hello)),
             Ok(Ok(Some(other))) => Err(VmError::NoGuest(format!("its first words are {other:?}")).into()),
-            Ok(Ok(None)) => Err(NotBooted::Ended(running.ended(&options.folder).await)),
+            Ok(Ok(None)) => Err(NotBooted::Ended(running.ended().await)),
             Ok(Err(error)) => Err(error.into()),
         }
     }
@@ -216,7 +214,6 @@ impl Running {
     ) -> Result<End, VmError> {
         let silence_max = SILENCE_MAX.mul_f64(slowness(&hello));
         on(Said::Hello(hello, self.accelerator, self.begun.elapsed()));
-        let folder = self.console.parent().unwrap_or(Path::new("/")).to_owned();
         let mut file: Option<(PathBuf, Vec<u8>)> = None;
         let mut interrupted = false;
         loop {
@@ -249,7 +246,7 @@ impl Running {
                 Some(Frame::Ended(code)) => return Ok(self.exited(code).await),
                 Some(Frame::Alive | Frame::Hello(_) | Frame::Signal(_)) => {}
                 None if interrupted => return Ok(End::Interrupted),
-                None => return Ok(self.ended(&folder).await),
+                None => return Ok(self.ended().await),
             }
         }
     }
@@ -285,22 +282,23 @@ impl Running {
     }
 
     /// The connection has ended without a word.
-    async fn ended(mut self, folder: &Path) -> End {
+    async fn ended(mut self) -> End {
         let status = timeout(END_MAX, self.qemu.wait()).await;
         self.kill().await;
-        match console::death(&self.console_text()) {
-            Some(Death::Panic { why, lines }) => End::Panicked { why, lines },
-            Some(Death::OutOfMemory { line }) => End::OutOfMemory { line },
-            None => gone(folder, status.ok().and_then(Result::ok)),
-        }
+        self.died_or(gone(&self.folder, status.ok().and_then(Result::ok)))
     }
 
     async fn hung(mut self, waited: Duration) -> End {
         self.kill().await;
+        self.died_or(End::Hung { waited })
+    }
+
+    /// What the console says of the end, or `otherwise`.
+    fn died_or(&self, otherwise: End) -> End {
         match console::death(&self.console_text()) {
             Some(Death::Panic { why, lines }) => End::Panicked { why, lines },
             Some(Death::OutOfMemory { line }) => End::OutOfMemory { line },
-            None => End::Hung { waited },
+            None => otherwise,
         }
     }
 
@@ -310,15 +308,33 @@ impl Running {
     }
 
     fn console_text(&self) -> String {
-        fs::read(&self.console).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.folder.join(CONSOLE))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 }
 
-/// A path for a socket that is short enough, whatever folder the run has (unix(7): 107 bytes).
-fn free_socket() -> PathBuf {
-    static GUESTS: AtomicU32 = AtomicU32::new(0);
-    let number = GUESTS.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("meshbed-guest-{}-{number}.sock", std::process::id()))
+/// The socket that QEMU connects to; its path is removed when it is dropped, whatever became of the guest.
+struct Socket(PathBuf);
+
+impl Socket {
+    /// A path that is short enough, whatever folder the run has (unix(7): 107 bytes).
+    fn free() -> Self {
+        static GUESTS: AtomicU32 = AtomicU32::new(0);
+        let number = GUESTS.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("meshbed-guest-{}-{number}.sock", std::process::id())))
+    }
+
+    fn listen(&self) -> Result<UnixListener, VmError> {
+        UnixListener::bind(&self.0).map_err(VmError::io(format!("listen at `{}`", self.0.display())))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // There is none when it could not be bound.
+        drop(fs::remove_file(&self.0));
+    }
 }
 
 /// How many times slower than the host a guest is.
@@ -339,7 +355,7 @@ async fn kvm_error(log: &Path) {
 }
 
 fn gone(folder: &Path, status: Option<ExitStatus>) -> End {
-    let said = fs::read_to_string(folder.join("qemu.log")).unwrap_or_default();
+    let said = fs::read_to_string(folder.join(QEMU_LOG)).unwrap_or_default();
     let said = said.lines().next().unwrap_or("QEMU said nothing").to_owned();
     let status = status.map_or_else(String::new, |status| format!(" ({status})"));
     End::Gone { why: format!("{said}{status}") }
