@@ -1,10 +1,16 @@
 //! The command line.
 
+mod guest;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 use meshbed_engine::ViewerProbe;
+
+pub(crate) use guest::{
+    Environment, GuestArgs, GuestSize, KernelCommand, KernelConfigArgs, KernelFetchArgs, KernelsArgs, MatrixArgs,
+};
 
 /// Builds meshes of Kubernetes clusters on this machine, runs scenarios on them and says exactly what happened.
 #[derive(Debug, Parser)]
@@ -109,74 +115,6 @@ pub(crate) struct AgentArgs {
     pub(crate) agent_env: Vec<(String, String)>,
 }
 
-/// Where a mesh is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Environment {
-    /// On this machine, in namespaces; needs root.
-    #[default]
-    Netns,
-    /// The same in a guest of QEMU with a kernel of its own; needs no root.
-    Vm,
-}
-
-/// The guest that a mesh is made in, if any.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct GuestArgs {
-    /// Where the mesh is made.
-    #[arg(long, value_enum, value_name = "NAME", default_value_t)]
-    pub(crate) env: Environment,
-    /// Make the mesh in a guest with this kernel: one of the file of kernels, such as `5.10`. `--env vm` without it takes the
-    /// newest that is here.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) kernel: Option<String>,
-    /// The file of kernels; `fixtures/kernels.yaml` is built in.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kernels_file: Option<PathBuf>,
-    /// Memory of a guest in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(512..=65_536))]
-    pub(crate) guest_memory: u32,
-    /// Processors of a guest.
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) guest_cpus: u16,
-}
-
-/// Kernels for guests.
-#[derive(Subcommand, Debug)]
-pub(crate) enum KernelCommand {
-    /// Show the kernels of the file, and which are here.
-    List(KernelsArgs),
-    /// Fetch kernels: those that are named, or all of the file.
-    Fetch(KernelFetchArgs),
-    /// Print the configuration that a kernel was built with.
-    Config(KernelConfigArgs),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct KernelsArgs {
-    /// The file of kernels; `fixtures/kernels.yaml` is built in.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kernels_file: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct KernelFetchArgs {
-    /// Their names.
-    pub(crate) names: Vec<String>,
-    /// Fetch again what is here: the newest of its source.
-    #[arg(long)]
-    pub(crate) anew: bool,
-    #[command(flatten)]
-    pub(crate) file: KernelsArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct KernelConfigArgs {
-    /// Its name.
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) file: KernelsArgs,
-}
-
 /// Folder below which runs get their own folders.
 const RUNS: &str = "reports/runs";
 
@@ -221,48 +159,6 @@ pub(crate) struct RunArgs {
     /// Also print object changes, faults and map changes as they happen.
     #[arg(long)]
     pub(crate) events: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct MatrixArgs {
-    #[command(flatten)]
-    pub(crate) agent: AgentArgs,
-    /// Run nothing: make one matrix of these `matrix.yaml`, such as those of machines that shared the kernels.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub(crate) merge: Vec<PathBuf>,
-    /// The kernels: names of the file of kernels, or `all`.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "all")]
-    pub(crate) kernels: Vec<String>,
-    /// Only cases of these profiles.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "core")]
-    pub(crate) profile: Vec<String>,
-    /// Only these cases.
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
-    pub(crate) only: Vec<String>,
-    /// How many guests run at the same time; as many as processors and memory allow when it is not given.
-    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) jobs: Option<u16>,
-    /// Every random choice comes from it; one is drawn and printed when it is not given.
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) seed: Option<u64>,
-    /// The file of kernels; `fixtures/kernels.yaml` is built in.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) kernels_file: Option<PathBuf>,
-    /// Memory of a guest in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(512..=65_536))]
-    pub(crate) guest_memory: u32,
-    /// Processors of a guest.
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) guest_cpus: u16,
-    /// Folder with the cases.
-    #[arg(long, value_name = "DIR", default_value = "scenarios/conformance")]
-    pub(crate) cases: PathBuf,
-    /// Folder for `matrix.yaml`, `matrix.md` and `matrix.html`.
-    #[arg(long, value_name = "DIR", default_value = "reports/conformance")]
-    pub(crate) output: PathBuf,
-    /// Folder below which guests and runs get their own folders.
-    #[arg(long, value_name = "DIR", default_value = RUNS)]
-    pub(crate) reports: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -33,7 +33,9 @@ impl Stage {
         let limits = step.maps.unwrap_or(self.scenario.maps());
         lock(&self.world).step_started(index, &step.name, place(&step.at), limits);
         let result = self.perform(index, &step).await;
-        fence::compare(&self.clusters, &self.world).await;
+        if lock(&self.world).has_unjudged() {
+            fence::compare(&self.clusters, &self.world).await;
+        }
         let violations = lock(&self.world).step_ends();
         let (outcome, findings) = match result {
             Ok(true) if violations == 0 => (StepOutcome::Passed, Vec::new()),

@@ -37,7 +37,7 @@ impl Case {
 }
 
 pub(super) fn run(args: &ConformanceArgs) -> anyhow::Result<Exit> {
-    let cases = chosen(args, load(&args.cases)?)?;
+    let cases = chosen(load(&args.cases)?, &args.profile, &args.only, args.shard)?;
     if let Some(guest) = guest::Wanted::by(&args.guest)? {
         let files = std::iter::once(args.cases.clone()).chain(args.quarantine.clone()).collect();
         let results = vec![args.output.clone(), args.reports.clone()];
@@ -94,21 +94,26 @@ pub(super) fn load(folder: &Path) -> anyhow::Result<Vec<Case>> {
 }
 
 /// Those that the arguments ask for.
-pub(super) fn chosen(args: &ConformanceArgs, mut cases: Vec<Case>) -> anyhow::Result<Vec<Case>> {
-    let profiles: BTreeSet<String> =
+pub(super) fn chosen(
+    mut cases: Vec<Case>,
+    profiles: &[String],
+    only: &[String],
+    shard: Option<(usize, usize)>,
+) -> anyhow::Result<Vec<Case>> {
+    let known: BTreeSet<String> =
         cases.iter().flat_map(|case| case.about.profiles.iter().map(ToString::to_string)).collect();
-    if let Some(unknown) = args.profile.iter().find(|profile| !profiles.contains(*profile)) {
-        let known: Vec<&str> = profiles.iter().map(String::as_str).collect();
+    if let Some(unknown) = profiles.iter().find(|profile| !known.contains(*profile)) {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         return Err(usage(format!("there is no profile `{unknown}`"), format!("there are: {}", known.join(", "))));
     }
-    if let Some(unknown) = args.only.iter().find(|id| !cases.iter().any(|case| case.about.id == **id)) {
+    if let Some(unknown) = only.iter().find(|id| !cases.iter().any(|case| case.about.id == **id)) {
         return Err(usage(format!("there is no case `{unknown}`"), "`meshbed list` shows them"));
     }
     let in_profile = |case: &Case| {
-        args.profile.is_empty() || case.about.profiles.iter().any(|profile| args.profile.contains(&profile.to_string()))
+        profiles.is_empty() || case.about.profiles.iter().any(|profile| profiles.contains(&profile.to_string()))
     };
-    cases.retain(|case| in_profile(case) && (args.only.is_empty() || args.only.contains(&case.about.id)));
-    if let Some((part, of)) = args.shard {
+    cases.retain(|case| in_profile(case) && (only.is_empty() || only.contains(&case.about.id)));
+    if let Some((part, of)) = shard {
         let mut index = 0;
         cases.retain(|_| {
             index += 1;

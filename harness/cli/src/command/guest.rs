@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{find, kernel, report, runner};
 use crate::{
-    args::{AgentArgs, Environment, GuestArgs},
+    args::{AgentArgs, Environment, GuestArgs, GuestSize},
     exit::{Exit, usage},
     interrupt, printer,
 };
@@ -69,7 +69,7 @@ impl Wanted {
         if args.kernel.is_none() && args.env == Environment::Netns {
             return Ok(None);
         }
-        let kernels = kernel::kernels(args.kernels_file.as_deref())?;
+        let kernels = kernel::kernels(&args.file)?;
         let cache = Cache::of_user();
         let spec = match &args.kernel {
             Some(name) => kernel::find(&kernels, name)?,
@@ -79,12 +79,13 @@ impl Wanted {
             printer::talk(&format!("fetching kernel {}", spec.name()));
         }
         let kernel = fetch::fetch(&cache, &kernels, spec, false)?;
-        Ok(Some(Self::new(kernel, args.guest_memory, args.guest_cpus)?))
+        Ok(Some(Self::new(kernel, args.size)?))
     }
 
     /// A guest with this kernel.
-    pub(super) fn new(kernel: Kernel, memory_mib: u32, cpus: u16) -> anyhow::Result<Self> {
-        Ok(Self { kernel, memory_mib: usize::try_from(memory_mib)?, cpus: cpus.into(), cache: Cache::of_user() })
+    pub(super) fn new(kernel: Kernel, size: GuestSize) -> anyhow::Result<Self> {
+        let memory_mib = usize::try_from(size.guest_memory)?;
+        Ok(Self { kernel, memory_mib, cpus: size.guest_cpus.into(), cache: Cache::of_user() })
     }
 
     /// Runs the command to its end.

@@ -1,6 +1,6 @@
 //! `meshbed kernel`: which kernels there are for guests.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::Context;
 use meshbed_scenario::{KernelSource, KernelSpec, Kernels};
@@ -22,8 +22,8 @@ pub(super) fn run(command: &KernelCommand) -> anyhow::Result<Exit> {
 }
 
 /// The file of kernels that was asked for.
-pub(super) fn kernels(file: Option<&Path>) -> anyhow::Result<Kernels> {
-    Ok(match file {
+pub(super) fn kernels(args: &KernelsArgs) -> anyhow::Result<Kernels> {
+    Ok(match &args.kernels_file {
         Some(file) => Kernels::load(file)?,
         None => Kernels::default(),
     })
@@ -38,7 +38,7 @@ pub(super) fn find<'a>(kernels: &'a Kernels, name: &str) -> anyhow::Result<&'a K
 }
 
 fn list(args: &KernelsArgs) -> anyhow::Result<Exit> {
-    let kernels = kernels(args.kernels_file.as_deref())?;
+    let kernels = kernels(args)?;
     let cache = Cache::of_user();
     let mut table = Builder::default();
     table.push_record(["kernel", "source", "here"]);
@@ -64,7 +64,7 @@ fn source(source: &KernelSource) -> String {
 }
 
 fn get(args: &KernelFetchArgs) -> anyhow::Result<Exit> {
-    let kernels = kernels(args.file.kernels_file.as_deref())?;
+    let kernels = kernels(&args.file)?;
     let named: Vec<&KernelSpec> =
         args.names.iter().map(|name| find(&kernels, name)).collect::<anyhow::Result<Vec<_>>>()?;
     let wanted = if named.is_empty() { kernels.all().iter().collect() } else { named };
@@ -87,7 +87,7 @@ fn get(args: &KernelFetchArgs) -> anyhow::Result<Exit> {
 }
 
 fn config(args: &KernelConfigArgs) -> anyhow::Result<Exit> {
-    let kernels = kernels(args.file.kernels_file.as_deref())?;
+    let kernels = kernels(&args.file)?;
     let spec = find(&kernels, &args.name)?;
     let kernel = fetch::fetch(&Cache::of_user(), &kernels, spec, false)?;
     let file = kernel.config.with_context(|| format!("the source of kernel `{}` has no configuration", args.name))?;

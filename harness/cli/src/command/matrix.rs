@@ -22,17 +22,13 @@ use super::{
     kernel, report,
     runner::{give_to_invoker, random_seed},
 };
-use crate::{
-    args::{ConformanceArgs, GuestArgs, MatrixArgs},
-    exit::Exit,
-    interrupt, printer,
-};
+use crate::{args::MatrixArgs, exit::Exit, interrupt, printer};
 
 pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
     if !args.merge.is_empty() {
         return finish(&merged(&args.merge)?, &args.output);
     }
-    let kernels = kernel::kernels(args.kernels_file.as_deref())?;
+    let kernels = kernel::kernels(&args.file)?;
     let wanted = wanted(&kernels, &args.kernels)?;
     let seed = args.seed.unwrap_or_else(random_seed);
     let cases = cases(args)?;
@@ -86,21 +82,7 @@ fn wanted<'a>(kernels: &'a Kernels, names: &[String]) -> anyhow::Result<Vec<&'a 
 
 /// All cases that are to be run, as rows.
 fn cases(args: &MatrixArgs) -> anyhow::Result<Vec<CaseReport>> {
-    let as_conformance = ConformanceArgs {
-        agent: args.agent.clone(),
-        guest: GuestArgs::default(),
-        profile: args.profile.clone(),
-        only: args.only.clone(),
-        repeat: 1,
-        jobs: 1,
-        shard: None,
-        quarantine: None,
-        seed: None,
-        cases: args.cases.clone(),
-        output: args.output.clone(),
-        reports: args.reports.clone(),
-    };
-    let cases = chosen(&as_conformance, load(&args.cases)?)?;
+    let cases = chosen(load(&args.cases)?, &args.profile, &args.only, None)?;
     let row = |case: &super::conformance::Case| CaseReport {
         id: case.about.id.clone(),
         title: case.question().to_owned(),
@@ -113,9 +95,9 @@ fn cases(args: &MatrixArgs) -> anyhow::Result<Vec<CaseReport>> {
 /// As many guests as there are processors for, and memory.
 fn jobs(args: &MatrixArgs) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let by_processors = processors / usize::from(args.guest_cpus);
+    let by_processors = processors / usize::from(args.size.guest_cpus);
     let free_kib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text)).unwrap_or(0);
-    let by_memory = usize::try_from(free_kib / 1024 / u64::from(args.guest_memory)).unwrap_or(usize::MAX);
+    let by_memory = usize::try_from(free_kib / 1024 / u64::from(args.size.guest_memory)).unwrap_or(usize::MAX);
     by_processors.min(by_memory).max(1)
 }
 
@@ -135,29 +117,6 @@ async fn one(
 ) -> (KernelColumn, Option<ConformanceReport>) {
     let begun = Instant::now();
     let mut column = KernelColumn { name: spec.name().to_owned(), ..KernelColumn::default() };
-    let mut found = None;
-    match in_guest(args, kernels, spec, seed, interrupted, &mut column, &mut found).await {
-        Ok(end) => (column.trouble, column.died) = trouble(&end),
-        Err(error) => column.trouble = format!("{error:#}"),
-    }
-    if !column.trouble.is_empty() {
-        printer::talk(&format!("{:>8} | {}", column.name, column.trouble));
-    }
-    column.seconds = begun.elapsed().as_secs_f64();
-    (column, found)
-}
-
-async fn in_guest(
-    args: &MatrixArgs,
-    kernels: &Kernels,
-    spec: &KernelSpec,
-    seed: u64,
-    interrupted: CancellationToken,
-    column: &mut KernelColumn,
-    found: &mut Option<ConformanceReport>,
-) -> anyhow::Result<End> {
-    let kernel = fetch::fetch(&Cache::of_user(), kernels, spec, false)?;
-    let guest = Wanted::new(kernel, args.guest_memory, args.guest_cpus)?;
     let reports = args.reports.join(report::guest_folder(spec.name()));
     let output = reports.join("conformance");
     let job = guest::Job {
@@ -167,36 +126,67 @@ async fn in_guest(
         results: vec![reports.clone()],
         reports: &reports,
     };
+    let end = async {
+        let kernel = fetch::fetch(&Cache::of_user(), kernels, spec, false)?;
+        in_guest(&Wanted::new(kernel, args.size)?, &job, interrupted, &mut column).await
+    };
+    let found = match end.await {
+        Ok(end) => {
+            (column.trouble, column.died) = trouble(&end);
+            written(&output)
+        }
+        Err(error) => Err(error),
+    };
+    let found = found.unwrap_or_else(|error| {
+        column.trouble = format!("{error:#}");
+        None
+    });
+    if !column.trouble.is_empty() {
+        printer::talk(&format!("{:>8} | {}", column.name, column.trouble));
+    }
+    column.seconds = begun.elapsed().as_secs_f64();
+    (column, found)
+}
+
+/// The report that the guest left in `folder`; none when it ended before it had one.
+fn written(folder: &Path) -> anyhow::Result<Option<ConformanceReport>> {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let Some(file) = entries.find(|path| path.extension().is_some_and(|ending| ending == "yaml")) else {
+        return Ok(None);
+    };
+    let failed = || format!("failed to read `{}`", file.display());
+    let text = fs::read_to_string(&file).with_context(failed)?;
+    Ok(Some(conformance::read(&text).with_context(failed)?))
+}
+
+/// Runs the job to its end and shows what it says, each line with the kernel's name.
+async fn in_guest(
+    guest: &Wanted,
+    job: &guest::Job<'_>,
+    interrupted: CancellationToken,
+    column: &mut KernelColumn,
+) -> anyhow::Result<End> {
     let mut failed = None;
-    let name = spec.name();
-    let (end, _) = guest
-        .run_until(&job, interrupted, |said| match said {
-            Said::Hello(hello, accelerator, took) => {
-                column.release.clone_from(&hello.release);
-                column.accelerator = accelerator.name().to_owned();
-                column.slowness = meshbed_vm::slowness(&hello);
-                column.boot_seconds = took.as_secs_f64();
-                printer::talk(&format!("{name:>8} | {} in {}", hello.release, accelerator.name()));
+    let name = column.name.clone();
+    let say = |text: &str| printer::talk(&format!("{name:>8} | {text}"));
+    let hear = |said| match said {
+        Said::Hello(hello, accelerator, took) => {
+            say(&format!("{} in {}", hello.release, accelerator.name()));
+            column.accelerator = accelerator.name().to_owned();
+            column.slowness = meshbed_vm::slowness(&hello);
+            column.boot_seconds = took.as_secs_f64();
+            column.release = hello.release;
+        }
+        Said::Stdout(_) => {}
+        Said::Stderr(bytes) => String::from_utf8_lossy(&bytes).lines().for_each(say),
+        Said::Trouble(text) => say(&format!("guest: {text}")),
+        Said::File(path, bytes) => {
+            if let Err(error) = guest::keep(&path, &bytes) {
+                failed.get_or_insert(error);
             }
-            Said::Stdout(_) => {}
-            Said::Stderr(bytes) => {
-                for line in String::from_utf8_lossy(&bytes).lines() {
-                    printer::talk(&format!("{name:>8} | {line}"));
-                }
-            }
-            Said::Trouble(text) => printer::talk(&format!("{name:>8} | guest: {text}")),
-            Said::File(path, bytes) => {
-                if path.extension().is_some_and(|ending| ending == "yaml")
-                    && path.parent().is_some_and(|folder| folder.ends_with("conformance"))
-                {
-                    *found = conformance::read(&String::from_utf8_lossy(&bytes)).ok();
-                }
-                if let Err(error) = guest::keep(&path, &bytes) {
-                    failed.get_or_insert(error);
-                }
-            }
-        })
-        .await?;
+        }
+    };
+    let (end, _) = guest.run_until(job, interrupted, hear).await?;
     match failed {
         Some(error) => Err(error),
         None => Ok(end),

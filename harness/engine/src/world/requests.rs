@@ -55,7 +55,7 @@ impl World {
     /// Our watches have brought everything that was true at `until`: requests that were done by then can be judged.
     pub(crate) fn heard(&mut self, until: Micros) {
         let now = self.clock.now();
-        self.heard = until;
+        self.heard = self.heard.max(until);
         while let Some((_, asked)) = self.pending.front()
             && asked.done <= until
             && self.oracle.judgeable_from(asked) <= now
