@@ -80,6 +80,8 @@ pub(crate) enum Excuse {
     Dead(AllowedBackend),
     /// An allowed backend is gone from its own cluster, and the client's node may not have heard of it.
     Gone(AllowedBackend),
+    /// An allowed backend terminates, as its own cluster says, and the client's node may not have heard of it.
+    Leaving(AllowedBackend),
     /// Packets to or from an allowed backend may not arrive.
     CutOff(AllowedBackend),
     /// An allowed backend's process is stopped.
@@ -98,6 +100,8 @@ impl Excuse {
             // The kernel of a dead process answers at once.
             (Self::Dead(_), kind) => kind != ErrorKind::TimedOut,
             (Self::Gone(_) | Self::CutOff(_), _) => true,
+            // While there is its network namespace, the kernel answers for it.
+            (Self::Leaving(_), kind) => matches!(kind, ErrorKind::Refused | ErrorKind::Reset),
             (Self::Hung(_), kind) => kind == ErrorKind::TimedOut,
             (Self::Slow(_), kind) => matches!(kind, ErrorKind::TimedOut | ErrorKind::Reset),
         }
@@ -108,6 +112,9 @@ impl Excuse {
             Self::MapsUnknown => format!("the maps of node {} were not what its agent made them", asked.node),
             Self::Dead(backend) => format!("{backend} was dead and still listed"),
             Self::Gone(backend) => format!("{backend} was gone and node {} may not have heard of it", asked.node),
+            Self::Leaving(backend) => {
+                format!("{backend} was terminating and node {} may not have heard of it", asked.node)
+            }
             Self::CutOff(backend) => format!("packets to or from {backend} may not have arrived"),
             Self::Hung(backend) => format!("{backend} was stopped and still listed"),
             Self::Slow(backend) => format!("packets to or from {backend} may have been late or lost"),

@@ -359,6 +359,7 @@ impl Oracle {
             (pods.dead.contains(&place), Excuse::Dead as fn(AllowedBackend) -> Excuse),
             (home.is_none_or(|home| !home.lists(backend.address.ip, at)), Excuse::Gone),
             (trouble == Some(Trouble::Lost), Excuse::CutOff),
+            (home.is_some_and(|home| home.terminates(backend.address.ip, at)), Excuse::Leaving),
             (pods.hung.contains(&place), Excuse::Hung),
             (trouble == Some(Trouble::Late), Excuse::Slow),
         ];

@@ -10,7 +10,7 @@ use mesh_types::ClusterName;
 use meshbed_events::Micros;
 
 use crate::{
-    facts::{ServiceFacts, SliceFacts},
+    facts::{EndpointFacts, ServiceFacts, SliceFacts},
     history::Timeline,
     merge::{ClusterView, ServiceView},
 };
@@ -54,8 +54,17 @@ impl ClusterHistory {
 
     /// Whether the cluster lists the address as an endpoint at `at`, in whatever condition.
     pub(crate) fn lists(&self, ip: Ipv4Addr, at: Micros) -> bool {
-        let slices = self.slices.values().filter_map(|slice| slice.at(at).as_deref());
-        slices.flat_map(|slice| &slice.endpoints).any(|endpoint| endpoint.addresses.contains(&ip))
+        self.endpoints(ip, at).next().is_some()
+    }
+
+    /// Whether the cluster says at `at` that the endpoint with this address terminates: its process may end at any moment.
+    pub(crate) fn terminates(&self, ip: Ipv4Addr, at: Micros) -> bool {
+        self.endpoints(ip, at).any(|endpoint| endpoint.terminating)
+    }
+
+    fn endpoints(&self, ip: Ipv4Addr, at: Micros) -> impl Iterator<Item = &EndpointFacts> {
+        let slices = self.slices.values().filter_map(move |slice| slice.at(at).as_deref());
+        slices.flat_map(|slice| &slice.endpoints).filter(move |endpoint| endpoint.addresses.contains(&ip))
     }
 
     fn changes_until(&self, at: Micros) -> usize {

@@ -7,7 +7,7 @@ use meshbed_events::{ErrorKind, Micros};
 use meshbed_oracle::{Asked, Cut, Fate, Judgement, Observers, Oracle, Outcome, Place};
 use test_case::test_case;
 
-use crate::mesh::{Annotations, cluster, lines, maps, oracle, ready, rebel_base, service, slice, tell};
+use crate::mesh::{Annotations, cluster, lines, maps, oracle, ready, rebel_base, service, slice, tell, terminating};
 use serde_json::{Value, json};
 
 const GLOBAL: Annotations<'static> = &[("service.cilium.io/global", "true")];
@@ -291,6 +291,17 @@ fn what_had_to_go_does_not_come_back() {
 #[test_case(ErrorKind::Malformed => "wrong")]
 fn a_backend_that_is_gone_elsewhere(kind: ErrorKind) -> &'static str {
     judge(&mended(None), 4000, 10, failed(kind))
+}
+
+/// B1 is on its way out of its cluster and alpha cannot know: it may end at any moment.
+#[test]
+fn a_backend_that_terminates_elsewhere() {
+    let mut oracle = mesh();
+    oracle.cut(Micros(2000), no_news_of_beta(Fate::Kept));
+    assert_eq!(judge(&oracle, 2900, 0, failed(ErrorKind::Refused)), "wrong");
+    tell(&mut oracle, 3000, "beta", &slice(&[terminating("10.2.1.1")]));
+    assert_eq!(judge(&oracle, 4000, 0, failed(ErrorKind::Refused)), "excused");
+    assert_eq!(judge(&oracle, 4000, 0, answered("beta", "10.2.1.1")), "right");
 }
 
 /// Without a cut the same is nobody's excuse, long after.
