@@ -41,7 +41,8 @@ impl Cache {
         Ok(folder)
     }
 
-    /// A program without what only debuggers read: more than half of one of ours. As it is where `strip` is missing.
+    /// A program without what only debuggers read: more than half of one of ours. As it is where `strip` is missing. Of each program
+    /// one version is kept.
     ///
     /// # Errors
     ///
@@ -49,14 +50,21 @@ impl Cache {
     pub(crate) fn stripped(&self, program: &Path) -> Result<Vec<u8>, VmError> {
         let failed = || format!("read program `{}`", program.display());
         let about = fs::metadata(program).map_err(VmError::io(failed()))?;
-        let version = format!("{} {} {} {}", program.display(), about.ino(), about.len(), about.mtime_nsec());
-        let kept = self.folder("programs")?.join(hex(version.as_bytes()));
+        let folder = self.folder("programs")?;
+        let name = hex(program.as_os_str().as_encoded_bytes());
+        let version = format!("{} {} {}", about.ino(), about.len(), about.mtime_nsec());
+        let kept = folder.join(format!("{name}-{}", hex(version.as_bytes())));
         if let Ok(bytes) = fs::read(&kept) {
             return Ok(bytes);
         }
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        for older in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)) {
+            // Another run may have done the same.
+            drop(fs::remove_file(older.path()));
+        }
         // Under another name first: two runs may do the same at the same time.
         let made = kept.with_extension(std::process::id().to_string());
-        let done = Command::new("strip").arg("--strip-debug").arg("-o").arg(&made).arg(program).output();
+        let done = Command::new("strip").arg("--strip-all").arg("-o").arg(&made).arg(program).output();
         if done.is_ok_and(|output| output.status.success()) {
             fs::rename(&made, &kept).map_err(VmError::io(format!("keep `{}`", kept.display())))?;
             return fs::read(&kept).map_err(VmError::io(failed()));

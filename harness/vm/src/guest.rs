@@ -27,6 +27,9 @@ use crate::{
     qemu::{KVM_FAILS, Machine, QEMU},
 };
 
+/// How often a kernel may panic before the job began until that counts. In plain emulation one processor now and then still executes
+/// what another one has patched since (`Oops: int3` in `sched_clock_cpu`, one boot of some twenty with Linux 6.12 and QEMU 7.2).
+const BOOT_PANICS_MAX: usize = 3;
 /// How long a guest may take until PID 1 speaks. Plain emulation on a busy machine takes a sixth of it.
 const BOOT_MAX: Duration = Duration::from_secs(120);
 /// How long KVM may take for the same: it boots in a second or not at all.
@@ -116,6 +119,7 @@ pub async fn run(
     mut on: impl FnMut(Said),
 ) -> Result<End, VmError> {
     let mut accelerator = Accelerator::of_machine(cache);
+    let mut panics_left = BOOT_PANICS_MAX;
     loop {
         let started = tokio::select! {
             () = interrupt.cancelled() => return Ok(End::Interrupted),
@@ -128,6 +132,10 @@ pub async fn run(
                 // Remembering only saves time.
                 drop(cache.learn(KVM_FAILS));
                 accelerator = Accelerator::Emulation;
+            }
+            Err(NotBooted::Ended(End::Panicked { why, .. })) if panics_left > 0 => {
+                panics_left -= 1;
+                on(Said::Trouble(format!("the kernel panicked while it booted ({why}); once more")));
             }
             Err(NotBooted::Ended(end)) => return Ok(end),
             Err(NotBooted::Error(error)) => return Err(error),
