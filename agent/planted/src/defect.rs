@@ -126,6 +126,8 @@ defects! {
     RestartClearsMaps = "restart-clears-maps" like "23823",
     /// An agent that ends detaches its programs.
     RestartDetaches = "restart-detaches",
+    /// Its programs are none that a verifier takes.
+    ProgramRejected = "program-rejected",
 }
 
 #[cfg(feature = "planted-defects")]

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::RunId;
+use crate::{LogEnd, Rejection, RunId};
 
 /// A system call, a file operation or a netlink request failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,18 @@ pub struct UpError {
     /// Why.
     #[source]
     pub kind: UpErrorKind,
+}
+
+impl UpError {
+    /// The program that the kernel did not take, and the process that loads it, if that is why.
+    pub fn rejection(&self) -> Option<(&str, &Rejection)> {
+        match &self.kind {
+            UpErrorKind::Process(ProcessError::Ended { name, log, .. } | ProcessError::NotReady { name, log, .. }) => {
+                Some((name, log.rejection.as_ref()?))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why a mesh did not come up.
@@ -183,28 +195,24 @@ pub enum ProcessError {
         name: String,
     },
     /// It ended before it said that it is ready.
-    #[error("`{name}` ended before it was ready ({status}); end of `{}`:\n{tail}", log.display())]
+    #[error("`{name}` ended before it was ready ({status}); {log}")]
     Ended {
         /// Name of the process.
         name: String,
         /// Exit status in words.
         status: String,
-        /// Its log.
-        log: PathBuf,
-        /// Last lines of the log.
-        tail: String,
+        /// Its log. Boxed, because most errors have none.
+        log: Box<LogEnd>,
     },
     /// It did not say that it is ready in time.
-    #[error("`{name}` was not ready within {deadline:?}; end of `{}`:\n{tail}", log.display())]
+    #[error("`{name}` was not ready within {deadline:?}; {log}")]
     NotReady {
         /// Name of the process.
         name: String,
         /// How long it was given.
         deadline: Duration,
-        /// Its log.
-        log: PathBuf,
-        /// Last lines of the log.
-        tail: String,
+        /// Its log. Boxed, because most errors have none.
+        log: Box<LogEnd>,
     },
     /// It did not end when it was told to.
     #[error("`{name}` did not end within {deadline:?}")]

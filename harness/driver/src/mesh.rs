@@ -1,6 +1,6 @@
 //! A mesh that is up.
 
-use std::{os::fd::OwnedFd, path::PathBuf};
+use std::os::fd::OwnedFd;
 
 use tokio::{
     sync::{Mutex, mpsc},
@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    Control, ControlError, DownError, RunState,
+    Control, ControlError, DownError, LogEnd, RunState,
     down::take_down,
     error::SystemError,
     process::{ExitSender, Process},
@@ -33,9 +33,7 @@ pub struct ExitedProcess {
     /// How it ended, in words.
     pub status: String,
     /// Its log.
-    pub log: PathBuf,
-    /// Last lines of the log.
-    pub tail: String,
+    pub log: LogEnd,
 }
 
 impl Mesh {

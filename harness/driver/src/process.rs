@@ -1,11 +1,11 @@
 //! The processes of a mesh: started, awaited and watched.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom},
+    fs::{self, OpenOptions},
+    io,
     net::TcpListener,
     os::fd::AsRawFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{
         Arc,
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    ExitedProcess,
+    ExitedProcess, LogEnd,
     command::{Placement, Session, command},
     error::{Act, ProcessError, SystemError},
     launch::{Launch, ReadyCheck},
@@ -33,8 +33,6 @@ use crate::{
     state::{ProcessIdentity, ProcessState},
 };
 
-/// How much of the end of a log goes into an error, in bytes.
-const TAIL_MAX: u64 = 4096;
 /// How long a killed process may take to be gone. It gets no say in it, but the machine may be loaded.
 pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -148,12 +146,17 @@ impl Process {
             match outcome.await {
                 Ok(Ok(None)) => Ok(()),
                 Ok(Ok(Some(End::Status(status)))) if ends_when_ready && status.success() => Ok(()),
-                Ok(Ok(Some(end))) => Err(ProcessError::Ended { name, status: in_words(end), tail: tail(&log), log }),
+                Ok(Ok(Some(end))) => {
+                    Err(ProcessError::Ended { name, status: in_words(end), log: Box::new(LogEnd::of(&log)) })
+                }
                 Ok(Err(source)) => {
                     let act = format!("read from `{}`", launch.notify_socket.display());
                     Err(ProcessError::Start { name, source: SystemError { act, source } })
                 }
-                Err(_) => Err(ProcessError::NotReady { name, deadline: launch.ready_timeout, tail: tail(&log), log }),
+                Err(_) => {
+                    let deadline = launch.ready_timeout;
+                    Err(ProcessError::NotReady { name, deadline, log: Box::new(LogEnd::of(&log)) })
+                }
             }
         }
     }
@@ -271,8 +274,7 @@ impl Watcher {
 
     async fn report(&self, end: End) {
         let Some(exits) = self.exits.as_ref().filter(|_| !self.told_to_end.load(Ordering::SeqCst)) else { return };
-        let (status, tail) = (in_words(end), tail(&self.log));
-        let exited = ExitedProcess { name: self.name.clone(), status, tail, log: self.log.clone() };
+        let exited = ExitedProcess { name: self.name.clone(), status: in_words(end), log: LogEnd::of(&self.log) };
         // The mesh may be gone, and with it everybody who would care.
         drop(exits.send(exited).await);
     }
@@ -282,41 +284,5 @@ fn in_words(end: End) -> String {
     match end {
         End::Status(status) => status.to_string(),
         End::Unknown => "status unknown".to_owned(),
-    }
-}
-
-/// The last lines of a log; what cannot be read is empty.
-pub(crate) fn tail(log: &Path) -> String {
-    let read = || -> io::Result<String> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        let start = length.saturating_sub(TAIL_MAX);
-        file.seek(SeekFrom::Start(start))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_MAX).read_to_end(&mut bytes)?;
-        let text = String::from_utf8_lossy(&bytes);
-        // A line whose beginning is cut off says little.
-        let whole = if start == 0 { text.as_ref() } else { text.split_once('\n').map_or("", |(_, rest)| rest) };
-        Ok(whole.trim_end().to_owned())
-    };
-    read().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use super::{TAIL_MAX, tail};
-
-    #[test]
-    fn tail_has_whole_lines_only() {
-        let directory = tempfile::tempdir().unwrap();
-        let log = directory.path().join("log");
-        fs::write(&log, "one\ntwo\n").unwrap();
-        assert_eq!(tail(&log), "one\ntwo");
-        let long = usize::try_from(TAIL_MAX).unwrap();
-        fs::write(&log, format!("{}\nlast\n", "x".repeat(long))).unwrap();
-        assert_eq!(tail(&log), "last");
-        assert_eq!(tail(Path::new("/nonexistent")), "");
     }
 }

@@ -262,7 +262,7 @@ async fn root_ends_are_told_and_processes_start_again() {
     let exited = tokio::time::timeout(CONNECT_DEADLINE, mesh.exited()).await.unwrap();
     assert_eq!(exited.name, "etcd-beta", "the restart of the other one was no news");
     assert!(exited.status.contains("signal: 9"), "{exited:?}");
-    assert!(!exited.tail.is_empty());
+    assert!(!exited.log.tail.is_empty());
     assert!(mesh.restart("etcd-gamma").await.is_err());
     mesh.restart("etcd-beta").await.unwrap();
     mesh.down().await.unwrap();

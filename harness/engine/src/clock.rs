@@ -22,6 +22,11 @@ impl RunClock {
         self.at(monotonic_ns())
     }
 
+    /// Whether the run had begun at a `CLOCK_MONOTONIC` reading in nanoseconds.
+    pub(crate) fn has_started_at(&self, monotonic_ns: u64) -> bool {
+        monotonic_ns >= self.start_ns
+    }
+
     /// The run's time for a `CLOCK_MONOTONIC` reading in nanoseconds.
     pub fn at(&self, monotonic_ns: u64) -> Micros {
         Micros(monotonic_ns.saturating_sub(self.start_ns) / 1_000)

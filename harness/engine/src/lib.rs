@@ -9,6 +9,7 @@
 mod action;
 pub mod bench;
 mod by_hand;
+mod clear;
 mod clock;
 mod expect;
 mod fault;

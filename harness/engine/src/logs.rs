@@ -30,6 +30,15 @@ const LINES_MAX: usize = 5_000;
 /// Bytes read from one file at once.
 const CHUNK: u64 = 1 << 20;
 
+/// From where on logs are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// All that is there.
+    Beginning,
+    /// What comes: all else is of another run on the same mesh.
+    Now,
+}
+
 /// Follows the logs on a thread of its own until it is dropped.
 pub(crate) struct Logs {
     stop: Arc<AtomicBool>,
@@ -37,8 +46,8 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Starts following all logs of the run, from their beginning.
-    pub(crate) fn follow(state: &RunState, world: Arc<Mutex<World>>) -> std::io::Result<Self> {
+    /// Starts following all logs of the run, from their beginning or only what is written from now on.
+    pub(crate) fn follow(state: &RunState, from: Since, world: Arc<Mutex<World>>) -> std::io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         inotify.add_watch(&state.logs_dir, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)?;
         let clusters = state.processes.iter().map(|process| {
@@ -47,6 +56,9 @@ impl Logs {
         });
         let mut follower =
             Follower { folder: state.logs_dir.clone(), clusters: clusters.collect(), files: BTreeMap::new(), world };
+        if from == Since::Now {
+            follower.skip_all();
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("logs".to_owned()).spawn(move || {
@@ -98,6 +110,15 @@ struct Followed {
 }
 
 impl Follower {
+    /// Passes over all that is there.
+    fn skip_all(&mut self) {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let offset = std::fs::metadata(&path).map_or(0, |about| about.len());
+            self.files.insert(path, Followed { offset, ..Followed::default() });
+        }
+    }
+
     fn read_all(&mut self) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mesh_types::ClusterName;
-use meshbed_driver::{Mesh, RunState, UpOptions};
+use meshbed_driver::{Mesh, Rejection, RunState, UpOptions};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
 use tokio::{
     sync::mpsc,
@@ -21,7 +21,7 @@ use crate::{
     Listener, Recorder, RunClock, fence,
     kubernetes::Cluster,
     language::Scenario,
-    logs::Logs,
+    logs::{Logs, Since},
     maps::{Pace, Reader},
     probe::lock,
     propagation,
@@ -37,6 +37,8 @@ pub enum Keep {
     No,
     /// It stays up, for `status`, `exec` and `kubectl`.
     Yes,
+    /// It is given back for the next run when this one passed and left nothing behind; otherwise it is taken down.
+    IfClean,
 }
 
 /// What a run needs.
@@ -45,6 +47,8 @@ pub struct RunOptions {
     pub scenario: Scenario,
     /// How the mesh is brought up: run ID, programs, agents.
     pub up: UpOptions,
+    /// An empty mesh of the same topology and agents that is to be used instead of a new one: what a run before gave back.
+    pub mesh: Option<Mesh>,
     /// What becomes of the mesh.
     pub keep: Keep,
     /// Every random choice of the run comes from it.
@@ -67,6 +71,8 @@ pub struct RunOutcome {
     pub verdict: Verdict,
     /// The state of a mesh that was kept.
     pub kept: Option<RunState>,
+    /// An empty mesh for another run, as [`Keep::IfClean`] asked for.
+    pub mesh: Option<Mesh>,
 }
 
 /// Runs the scenario. Whatever happens, the mesh is taken down at the end unless it is to be kept.
@@ -76,7 +82,7 @@ pub struct RunOutcome {
 /// Only when the record cannot be created: everything else is an event of the record.
 pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::Result<RunOutcome> {
     let info = info(&options);
-    let RunOptions { scenario, up, keep, seed, record, listener, .. } = options;
+    let RunOptions { scenario, up, mesh, keep, seed, record, listener, .. } = options;
     let clock = RunClock::start();
     let recorder = Recorder::new(Some(&record), listener)?;
     let world = World::new(scenario.topology(), scenario.grace(), clock, recorder).slowed(scenario.slowness());
@@ -91,34 +97,62 @@ pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::
     }
     let pod_program = up.programs.meshbed_pod.clone();
 
-    let progress = |what: &str| lock(&world).emit(Event::MeshProgress { what: what.to_owned() });
-    let brought_up = tokio::select! {
-        biased;
-        () = interrupt.cancelled() => Err(Verdict::Interrupted),
-        mesh = meshbed_driver::up(scenario.topology(), up, progress) => mesh.map_err(|error| {
-            lock(&world).emit(Event::Note { text: chain(&error) });
-            Verdict::Environment
-        }),
+    let logs = if mesh.is_some() { Since::Now } else { Since::Beginning };
+    let brought_up = match mesh {
+        Some(mesh) => {
+            let text = format!("on the mesh of run {}, which the run before left empty", mesh.state().run);
+            lock(&world).emit(Event::Note { text });
+            Ok(mesh)
+        }
+        None => bring_up(&scenario, up, &world, &interrupt).await,
     };
-    let (verdict, kept) = match brought_up {
-        Err(verdict) => (verdict, None),
+    let (mut kept, mut reusable) = (None, None);
+    let verdict = match brought_up {
+        Err(verdict) => verdict,
         Ok(mesh) => {
-            let verdict = on_mesh(&mesh, &scenario, pod_program, seed, &world, &interrupt).await;
-            let kept = match (keep, verdict) {
-                (Keep::Yes, _) => leave(mesh, &world),
-                (Keep::No, _) => {
-                    take_down(mesh, &world).await;
-                    None
-                }
-            };
-            (verdict, kept)
+            let run = OnMesh { mesh: &mesh, scenario: &scenario, pod_program, seed, logs, keep };
+            let (verdict, left) = run.run(&world, &interrupt).await;
+            match (keep, left) {
+                (Keep::Yes, _) => kept = leave(mesh, &world),
+                (Keep::IfClean, Left::Empty) => reusable = Some(mesh),
+                (Keep::No | Keep::IfClean, _) => take_down(mesh, &world).await,
+            }
+            verdict
         }
     };
     let mut world = lock(&world);
     world.run_ends();
     world.emit(Event::RunFinished { verdict, exit_code: exit_code(verdict) });
     world.recorder().flush();
-    Ok(RunOutcome { record: world.recorder().record().clone(), verdict, kept })
+    Ok(RunOutcome { record: world.recorder().record().clone(), verdict, kept, mesh: reusable })
+}
+
+async fn bring_up(
+    scenario: &Scenario,
+    up: UpOptions,
+    world: &Arc<Mutex<World>>,
+    interrupt: &CancellationToken,
+) -> Result<Mesh, Verdict> {
+    let progress = |what: &str| lock(world).emit(Event::MeshProgress { what: what.to_owned() });
+    tokio::select! {
+        biased;
+        () = interrupt.cancelled() => Err(Verdict::Interrupted),
+        mesh = meshbed_driver::up(scenario.topology(), up, progress) => mesh.map_err(|error| {
+            lock(world).emit(Event::Note { text: chain(&error) });
+            error.rejection().map_or(Verdict::Environment, |(process, why)| rejected(process, why, world))
+        }),
+    }
+}
+
+/// The kernel does not take a program of a process: that is no trouble of the environment but an agent that does not work on
+/// this kernel.
+fn rejected(process: &str, rejection: &Rejection, world: &Arc<Mutex<World>>) -> Verdict {
+    let mut world = lock(world);
+    world.rejected(process, &rejection.why);
+    for line in &rejection.lines {
+        world.emit(Event::Note { text: format!("verifier: {line}") });
+    }
+    Verdict::Failed
 }
 
 /// The documented exit code of a verdict.
@@ -133,41 +167,79 @@ pub(crate) fn exit_code(verdict: Verdict) -> u8 {
     }
 }
 
-/// Watches, reads and runs the steps on a mesh that is up.
-async fn on_mesh(
-    mesh: &Mesh,
-    scenario: &Scenario,
+/// What a run left on its mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Nothing: it is as if it had just come up.
+    Empty,
+    /// Whatever there is.
+    Anything,
+}
+
+/// A run on a mesh that is up.
+struct OnMesh<'r> {
+    mesh: &'r Mesh,
+    scenario: &'r Scenario,
     pod_program: PathBuf,
     seed: u64,
+    logs: Since,
+    keep: Keep,
+}
+
+impl OnMesh<'_> {
+    /// Watches, reads and runs the steps.
+    async fn run(self, world: &Arc<Mutex<World>>, interrupt: &CancellationToken) -> (Verdict, Left) {
+        lock(world).emit(Event::MeshReady);
+        let observed = match Observers::start(&self.mesh.control().state(), self.logs, world).await {
+            Ok(observed) => observed,
+            Err(error) => {
+                lock(world).emit(Event::Note { text: chain(error.as_ref()) });
+                return (Verdict::Environment, Left::Anything);
+            }
+        };
+        let clusters = observed.clusters().clone();
+        let control = self.mesh.control().clone();
+        let stage =
+            Stage::new(self.scenario.clone(), control, clusters, Arc::clone(world), self.pod_program, self.seed);
+        let verdict = unless_ended(self.mesh, world, interrupt, all_steps(&stage)).await;
+        stage.stop_probes().await;
+        lock(world).follow_changes(&self.mesh.control().state());
+        let cleared = async {
+            match stage.clear().await {
+                Ok(()) => Verdict::Passed,
+                Err(error) => {
+                    note(world, format!("the mesh is not used again: {}", error.findings().join("; ")));
+                    Verdict::Failed
+                }
+            }
+        };
+        let again = self.keep == Keep::IfClean && verdict == Verdict::Passed;
+        let empty = again && unless_ended(self.mesh, world, interrupt, cleared).await == Verdict::Passed;
+        // What was wrong while the mesh was emptied counts, too.
+        if verdict == Verdict::Passed && lock(world).violations_between_steps() > 0 {
+            return (Verdict::Failed, Left::Anything);
+        }
+        (verdict, if empty { Left::Empty } else { Left::Anything })
+    }
+}
+
+/// What comes of `doing`, unless a person or the end of a process ends it.
+async fn unless_ended(
+    mesh: &Mesh,
     world: &Arc<Mutex<World>>,
     interrupt: &CancellationToken,
+    doing: impl Future<Output = Verdict>,
 ) -> Verdict {
-    lock(world).emit(Event::MeshReady);
-    let observed = match Observers::start(mesh.state(), world).await {
-        Ok(observed) => observed,
-        Err(error) => {
-            lock(world).emit(Event::Note { text: chain(error.as_ref()) });
-            return Verdict::Environment;
-        }
-    };
-    let clusters = observed.clusters().clone();
-    let stage = Stage::new(scenario.clone(), mesh.control().clone(), clusters, Arc::clone(world), pod_program, seed);
-    let verdict = tokio::select! {
+    tokio::select! {
         biased;
         () = interrupt.cancelled() => Verdict::Interrupted,
         exited = mesh.exited() => {
-            let text = format!("`{}` ended unexpectedly ({}); end of its log:\n{}", exited.name, exited.status, exited.tail);
+            let text = format!("`{}` ended unexpectedly ({}); {}", exited.name, exited.status, exited.log);
             lock(world).emit(Event::Note { text });
-            Verdict::Environment
+            exited.log.rejection.map_or(Verdict::Environment, |why| rejected(&exited.name, &why, world))
         }
-        verdict = all_steps(&stage) => verdict,
-    };
-    stage.stop_probes().await;
-    lock(world).follow_changes(&mesh.control().state());
-    if verdict == Verdict::Passed && lock(world).violations_between_steps() > 0 {
-        return Verdict::Failed;
+        verdict = doing => verdict,
     }
-    verdict
 }
 
 async fn all_steps(stage: &Stage) -> Verdict {
@@ -203,10 +275,10 @@ impl Observers {
     }
 
     /// Everything that can be seen of the mesh.
-    pub(crate) async fn start(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
+    pub(crate) async fn start(state: &RunState, logs: Since, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
         let mut objects = Self::of_objects(state, world).await?;
         let maps = Reader::start(bpf_roots(state), Pace::Measure, Arc::clone(world))?;
-        let logs = Logs::follow(state, Arc::clone(world))?;
+        let logs = Logs::follow(state, logs, Arc::clone(world))?;
         propagation::follow(&state.clusters, &mut objects.tasks, world);
         Ok(Self { _maps: Some(maps), _logs: Some(logs), ..objects })
     }

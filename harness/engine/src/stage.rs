@@ -265,6 +265,11 @@ impl Stage {
         Ok(())
     }
 
+    /// A fault that was injected and not healed.
+    pub(crate) fn fault_in_force(&self) -> Option<String> {
+        self.faults.lock().unwrap_or_else(std::sync::PoisonError::into_inner).keys().next().cloned()
+    }
+
     // ---- conditions ----
 
     /// Waits until `missing` is empty.

@@ -19,7 +19,7 @@ use crate::{
 
 /// How long maps may differ from the truth once the Kubernetes API has settled, when the step does not say. Propagation
 /// takes milliseconds; on an emulated or overloaded machine it is still far below this.
-const MAPS_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const MAPS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The steady window may take this many times as long as its requests need at the probe's rate.
 const STEADY_SLACK: u32 = 10;
 /// Time between two looks at what has no notification (an etcd, the status of a process) while an expectation may

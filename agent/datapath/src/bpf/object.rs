@@ -5,12 +5,14 @@
 //! programs that look into kernel structures need.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
 };
 
 use aya_obj::{EbpfSectionKind, Object};
 use mesh_abi::MAPS;
+use mesh_planted::{Defect, planted};
 
 use super::PinnedMaps;
 use crate::{
@@ -86,7 +88,11 @@ impl Programs {
             | AttachType::Udp4Recvmsg
             | AttachType::Inet4Getpeername => ProgramType::CgroupSockAddr,
         };
-        let instructions = Instructions { code: &function.instructions, license: &program.license };
+        let mut code = Cow::Borrowed(function.instructions.as_slice());
+        if planted(Defect::ProgramRejected) {
+            code.to_mut().insert(0, sys::unreadable());
+        }
+        let instructions = Instructions { code: &code, license: &program.license };
         sys::load_program(name, kind, attach_type, instructions)
     }
 }

@@ -18,7 +18,7 @@ pub use map::{
     map_info, update, update_all, visit,
 };
 pub use object::{PinAccess, open_pin, pin};
-pub use program::{Instructions, ProgramType, has_set_retval, load_program, raise_memlock};
+pub use program::{Instructions, ProgramType, has_set_retval, load_program, raise_memlock, unreadable};
 
 use std::{
     io,

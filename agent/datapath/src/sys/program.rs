@@ -106,6 +106,11 @@ pub fn has_set_retval() -> bool {
     unsafe { bpf_fd(Command::ProgLoad, &mut attribute) }.is_ok()
 }
 
+/// `r0 = r9`. As the first instruction no verifier takes it: nothing has written to r9.
+pub fn unreadable() -> bpf_insn {
+    bpf_insn { code: 0xbf, _bitfield_align_1: [], _bitfield_1: bpf_insn::new_bitfield_1(0, 9), off: 0, imm: 0 }
+}
+
 /// One instruction as the kernel lays it out on this machine, offset 0.
 fn instruction(code: u8, destination: u8, immediate: u32) -> u64 {
     let registers = if cfg!(target_endian = "little") { destination } else { destination << 4 };

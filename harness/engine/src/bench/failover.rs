@@ -13,7 +13,7 @@ use meshbed_events::{Event, Micros, RunRecord, StepOutcome};
 use tokio_util::sync::CancellationToken;
 
 use super::{BenchError, Samples, etcd, up};
-use crate::{Recorder, RunClock, Scenario, probe::lock, run::Observers, stage::Stage, world::World};
+use crate::{Recorder, RunClock, Scenario, logs::Since, probe::lock, run::Observers, stage::Stage, world::World};
 
 /// Steps before the first kill, which are not measured.
 const STEPS_BEFORE: usize = 1;
@@ -98,7 +98,7 @@ async fn measure(
     let recorder = Recorder::new(None, Box::new(|_| {}))?;
     let clock = RunClock::start();
     let world = Arc::new(Mutex::new(World::new(scenario.topology(), scenario.grace(), clock, recorder)));
-    let observers = Observers::start(mesh.state(), &world).await?;
+    let observers = Observers::start(mesh.state(), Since::Beginning, &world).await?;
     let (clusters, pods) = (observers.clusters().clone(), options.programs.meshbed_pod.clone());
     let stage = Stage::new(scenario.clone(), mesh.control().clone(), clusters, Arc::clone(&world), pods, 0);
     let mut began = clock.now();

@@ -94,8 +94,8 @@ impl Propagation {
             let Some(path) = &process.launch.trace else { continue };
             let Some(cluster) = &process.cluster else { continue };
             let place = Place { cluster: cluster.to_string(), node: process.node.clone() };
-            let lines = trace::read(path);
-            sightings.extend(lines.into_iter().map(|line| line.sighting(&place, clock)));
+            let lines = trace::read(path).into_iter().filter(|line| line.is_of_run(clock));
+            sightings.extend(lines.map(|line| line.sighting(&place, clock)));
             traced.push(place);
         }
         sightings.sort_by_key(|sighting| sighting.at);

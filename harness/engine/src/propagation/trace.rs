@@ -39,6 +39,11 @@ enum Stage {
 }
 
 impl Line {
+    /// Whether it was written since the run began: on a mesh that others used before there are older ones.
+    pub(super) fn is_of_run(&self, clock: RunClock) -> bool {
+        clock.has_started_at(self.ts_ns)
+    }
+
     pub(super) fn sighting(self, place: &Place, clock: RunClock) -> Sighting {
         let step = match self.stage {
             Stage::K8s => Step::Kubernetes,

@@ -16,7 +16,9 @@ use meshbed_scenario::Topology;
 use serde_json::{Map, Value, json};
 
 use super::{Tried, TruthTableError, ask, observe::Place};
-use crate::{Recorder, RunClock, kubernetes::Cluster, probe::lock, run::Observers, stage::wait_until, world::World};
+use crate::{
+    Recorder, RunClock, kubernetes::Cluster, logs::Since, probe::lock, run::Observers, stage::wait_until, world::World,
+};
 
 /// Name of the deployments.
 const BACKEND: &str = "backend";
@@ -59,7 +61,7 @@ impl Stand {
         let recorder = Recorder::new(None, Box::new(|_| {}))?;
         let world = Arc::new(Mutex::new(World::new(topology, Duration::ZERO, RunClock::start(), recorder)));
         // Only until the pods are ready: an oracle that looks at each of the services would be the slowest part.
-        let observers = Observers::start(mesh, &world).await?;
+        let observers = Observers::start(mesh, Since::Beginning, &world).await?;
         let objects = [(&api_here, backend(&here.name)), (&api_there, backend(&there.name)), (&api_here, client(here))];
         for (api, objects) in objects {
             for object in objects {

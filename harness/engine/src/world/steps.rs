@@ -140,6 +140,12 @@ impl World {
         self.running.as_ref().map_or(&[], |running| &running.logs)
     }
 
+    /// The kernel's verifier did not take a program that a process loads.
+    pub(crate) fn rejected(&mut self, process: &str, why: &str) {
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        self.violation(format!("Linux {kernel} does not take a program of `{process}`: {why}"));
+    }
+
     pub(super) fn violation(&mut self, message: String) {
         if self.count_violation() <= VIOLATIONS_MAX {
             self.emit(Event::Violation { step: self.step(), message });
