@@ -9,7 +9,8 @@ use ipnet::Ipv4Net;
 use meshbed_engine::ViewerProbe;
 
 pub(crate) use guest::{
-    Environment, GuestArgs, GuestSize, KernelCommand, KernelConfigArgs, KernelFetchArgs, KernelsArgs, MatrixArgs,
+    BisectArgs, Environment, GuestArgs, GuestSize, KernelCommand, KernelConfigArgs, KernelFetchArgs, KernelsArgs,
+    MatrixArgs,
 };
 
 /// Builds meshes of Kubernetes clusters on this machine, runs scenarios on them and says exactly what happened.
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Conformance(ConformanceArgs),
     /// Run the conformance suite on many kernels, each in a guest, and write what they say together.
     Matrix(MatrixArgs),
+    /// Find since which kernel a scenario does not pass any more, each try in a guest.
+    Bisect(BisectArgs),
     /// Run conformance cases against agents that are wrong on purpose: each must be noticed.
     Mutants(MutantsArgs),
     /// Show scenarios, conformance cases, topologies and agents.
@@ -179,6 +182,10 @@ pub(crate) struct ConformanceArgs {
     /// How many cases run at the same time, each on a mesh of its own.
     #[arg(long, short, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: u16,
+    /// Run a case on the mesh of the case before it when that passed and left nothing behind. One that does not pass there is
+    /// run again on a mesh of its own, and that counts. For machines on which bringing a mesh up takes long.
+    #[arg(long)]
+    pub(crate) share_meshes: bool,
     /// Only every n-th case, beginning with the i-th, for machines that share the work.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<(usize, usize)>,

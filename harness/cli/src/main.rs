@@ -3,6 +3,8 @@
 //! This crate only wires: flags to options, events to lines, verdicts to exit codes.
 
 mod args;
+mod bisection;
+mod board;
 mod command;
 mod exit;
 mod interrupt;

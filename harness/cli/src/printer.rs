@@ -33,7 +33,7 @@ pub(crate) fn talk_bytes(bytes: &[u8]) {
 }
 
 /// Writes talk as it is. A terminal that was closed must not end a run that has meshes to take down.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _closed = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).is_err();
 }

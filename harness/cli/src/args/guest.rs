@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{AgentArgs, RUNS};
+use super::{AgentArgs, RUNS, name_and_value};
 
 /// Where a mesh is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -97,6 +97,10 @@ pub(crate) struct MatrixArgs {
     /// Only these cases.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Give each case a mesh of its own. Otherwise one that a case left empty is used by the next: in an emulated guest bringing
+    /// a mesh up is most of what a case costs.
+    #[arg(long)]
+    pub(crate) own_meshes: bool,
     /// How many guests run at the same time; as many as processors and memory allow when it is not given.
     #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
@@ -113,6 +117,33 @@ pub(crate) struct MatrixArgs {
     /// Folder for `matrix.yaml`, `matrix.md` and `matrix.html`.
     #[arg(long, value_name = "DIR", default_value = "reports/conformance")]
     pub(crate) output: PathBuf,
+    /// Folder below which guests and runs get their own folders.
+    #[arg(long, value_name = "DIR", default_value = RUNS)]
+    pub(crate) reports: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BisectArgs {
+    /// Scenario file, or the name of one below `scenarios/`.
+    pub(crate) scenario: String,
+    /// A kernel on which it passes: one of the file of kernels, such as `5.10`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) good: String,
+    /// A kernel on which it does not; it may be older or newer.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bad: String,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+    /// Another value for a parameter of the scenario; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Every random choice comes from it; one is drawn and printed when it is not given.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) file: KernelsArgs,
+    #[command(flatten)]
+    pub(crate) size: GuestSize,
     /// Folder below which guests and runs get their own folders.
     #[arg(long, value_name = "DIR", default_value = RUNS)]
     pub(crate) reports: PathBuf,

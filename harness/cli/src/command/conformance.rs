@@ -8,14 +8,17 @@ use std::{
 
 use anyhow::Context;
 use futures::{FutureExt, StreamExt, stream};
-use meshbed_engine::{Keep, Scenario};
-use meshbed_events::RunRecord;
+use meshbed_engine::Scenario;
+use meshbed_events::{RunRecord, Verdict};
 use meshbed_report::conformance::{self, CaseReport, CaseResult, ConformanceReport, ProfileReport};
 use meshbed_scenario::{Conformance, Level};
 use tokio_util::sync::CancellationToken;
 
-use super::guest;
-use super::runner::{Run, UnderTest, give_to_invoker, random_seed, reproduce};
+use super::{
+    guest,
+    meshes::Meshes,
+    runner::{Run, UnderTest, give_to_invoker, random_seed, reproduce},
+};
 use crate::{
     args::ConformanceArgs,
     exit::{Exit, usage},
@@ -131,29 +134,59 @@ async fn all(
     seed: u64,
 ) -> anyhow::Result<(BTreeMap<String, CaseReport>, Option<RunRecord>)> {
     let interrupted = interrupt::token("--all".to_owned())?;
-    let mut running = stream::iter(cases)
-        .map(|case| one(args, under_test, case, seed, interrupted.clone()).map(move |outcome| (case, outcome)))
+    let meshes = if args.share_meshes { Meshes::shared() } else { Meshes::of_their_own() };
+    let order = if args.share_meshes { by_topology(cases) } else { cases.iter().collect() };
+    let mut running = stream::iter(order)
+        .map(|case| one(args, under_test, case, seed, &meshes, interrupted.clone()).map(move |outcome| (case, outcome)))
         .buffer_unordered(usize::from(args.jobs));
     let mut reports = BTreeMap::new();
     let mut any = None;
     while let Some((case, outcome)) = running.next().await {
         let (report, record) = outcome?;
-        let took = report.duration().map(|took| format!("[{:8.3}s]", took.as_secs_f64())).unwrap_or_default();
-        printer::talk(&format!(
-            "{:>15} {took:11} ({:>3}/{}) {} {}",
-            report.result.as_str(),
-            reports.len() + 1,
-            cases.len(),
-            report.id,
-            report.title
-        ));
+        printer::talk(&progress(&report, reports.len() + 1, cases.len()));
         for line in report.reason.lines() {
             printer::talk(&format!("{:>16}{line}", ""));
         }
         any = any.or(record);
         reports.insert(case.about.id.clone(), report);
     }
+    drop(running);
+    meshes.down().await;
     Ok((reports, any))
+}
+
+/// The line that tells of a case that is done.
+fn progress(report: &CaseReport, done: usize, of: usize) -> String {
+    let took = report.duration().map(|took| format!("[{:8.3}s]", took.as_secs_f64())).unwrap_or_default();
+    format!("{:>15} {took:11} ({done:>3}/{of}) {} {}", report.result.as_str(), report.id, report.title)
+}
+
+/// What a line says that [`progress`] made, of a command in a guest.
+pub(super) struct CaseDone {
+    pub(super) result: CaseResult,
+    pub(super) done: usize,
+    pub(super) of: usize,
+}
+
+impl CaseDone {
+    /// None if the line says something else.
+    pub(super) fn read(line: &str) -> Option<Self> {
+        let (before, rest) = line.split_once('(')?;
+        let word = before.split_once('[').map_or(before, |(word, _)| word).trim();
+        let result = CaseResult::ALL.into_iter().find(|result| result.as_str() == word)?;
+        let (done, of) = rest.split_once(')')?.0.split_once('/')?;
+        Some(Self { result, done: done.trim().parse().ok()?, of: of.parse().ok()? })
+    }
+}
+
+/// The cases in such an order that those with the same topology come one after the other.
+fn by_topology(cases: &[Case]) -> Vec<&Case> {
+    let first = |case: &Case| {
+        cases.iter().position(|other| other.scenario.topology() == case.scenario.topology()).unwrap_or_default()
+    };
+    let mut order: Vec<&Case> = cases.iter().collect();
+    order.sort_by_key(|case| first(case));
+    order
 }
 
 /// Runs one case, as often as asked for. The first run that is not conformant decides.
@@ -162,6 +195,7 @@ pub(super) async fn one(
     under_test: &UnderTest,
     case: &Case,
     seed: u64,
+    meshes: &Meshes,
     interrupt: CancellationToken,
 ) -> anyhow::Result<(CaseReport, Option<RunRecord>)> {
     let reproduce = reproduce(&case.file.display().to_string(), &[], &args.agent, seed);
@@ -187,8 +221,23 @@ pub(super) async fn one(
             break;
         }
         let seed = seed.wrapping_add(u64::from(repeat));
-        let run = Run { scenario: case.scenario.clone(), keep: Keep::No, seed, repeat, reproduce: reproduce.clone() };
-        let ran = under_test.run(run, &args.reports, interrupt.clone(), |_| {}).await?;
+        let topology = case.scenario.topology();
+        let mut mesh = meshes.take(topology).await;
+        let ran = loop {
+            let used = mesh.is_some();
+            let (scenario, keep, reproduce) = (case.scenario.clone(), meshes.keep(), reproduce.clone());
+            let run = Run { scenario, mesh: mesh.take(), keep, seed, repeat, reproduce };
+            let mut ran = under_test.run(run, &args.reports, interrupt.clone(), |_| {}).await?;
+            if let Some(mesh) = ran.outcome.mesh.take() {
+                meshes.give(topology.clone(), mesh).await;
+            }
+            let verdict = ran.outcome.verdict;
+            if !used || matches!(verdict, Verdict::Passed | Verdict::Interrupted) {
+                break ran;
+            }
+            let (id, folder) = (&case.about.id, ran.folder.display());
+            printer::talk(&format!("{id} did not pass on a used mesh ({folder}); once more on one of its own"));
+        };
         report = report.judged_by(&ran.outcome.record);
         last = Some(ran.outcome.record);
         if report.result != CaseResult::Conformant {
@@ -262,5 +311,24 @@ fn verdict(report: &ConformanceReport, quarantined: &BTreeSet<String>) -> Exit {
         Exit::Invalid
     } else {
         Exit::Success
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_progress_are_read() {
+        for result in CaseResult::ALL {
+            let report = CaseReport { id: "GS-001".into(), title: "Is (it)?".into(), result, ..CaseReport::default() };
+            for duration_ms in [None, Some(1500.0)] {
+                let line = progress(&CaseReport { duration_ms, ..report.clone() }, 7, 20);
+                let read = CaseDone::read(&line).expect("ours");
+                assert_eq!((read.result, read.done, read.of), (result, 7, 20), "{line}");
+            }
+        }
+        assert!(CaseDone::read("report: reports/x (1/2).yaml").is_none());
+        assert!(CaseDone::read("").is_none());
     }
 }

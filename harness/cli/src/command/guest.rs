@@ -3,12 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context;
 use meshbed_driver::Programs;
 use meshbed_scenario::{AgentSpec, Kernels};
-use meshbed_vm::{Cache, Content, Effort, End, GuestOptions, Kernel, Said, fetch, initramfs, protocol};
+use meshbed_vm::{
+    Accelerator, Cache, Content, Effort, End, GuestOptions, Kernel, Said, fetch, initramfs,
+    protocol::{self, Hello},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{find, kernel, report, runner};
@@ -106,8 +110,36 @@ impl Wanted {
         })
     }
 
+    /// Runs the command to its end beside others. `say` gets each line of what is said, and the results on standard output are not
+    /// shown.
+    pub(super) async fn run_beside(
+        &self,
+        job: &Job<'_>,
+        interrupted: CancellationToken,
+        mut hello: impl FnMut(Hello, Accelerator, Duration),
+        say: impl Fn(&str),
+    ) -> anyhow::Result<End> {
+        let mut failed = None;
+        let hear = |said| match said {
+            Said::Hello(what, accelerator, took) => {
+                say(&format!("{} in {}", what.release, accelerator.name()));
+                hello(what, accelerator, took);
+            }
+            Said::Stdout(_) => {}
+            Said::Stderr(bytes) => String::from_utf8_lossy(&bytes).lines().for_each(&say),
+            Said::Trouble(text) => say(&format!("guest: {text}")),
+            Said::File(path, bytes) => {
+                if let Err(error) = keep(&path, &bytes) {
+                    failed.get_or_insert(error);
+                }
+            }
+        };
+        let (end, _) = self.run_until(job, interrupted, hear).await?;
+        failed.map_or(Ok(end), Err)
+    }
+
     /// Runs the command to its end and returns how the guest ended, and the folder of its console.
-    pub(super) async fn run_until(
+    async fn run_until(
         &self,
         job: &Job<'_>,
         interrupted: CancellationToken,
@@ -157,7 +189,7 @@ fn hear(said: Said) -> anyhow::Result<()> {
 }
 
 /// Writes a file of a guest to the same path here.
-pub(super) fn keep(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+fn keep(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("failed to write `{}`", path.display());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(failed)?;

@@ -1,28 +1,29 @@
 //! `meshbed matrix`: the conformance suite on many kernels.
 
 use std::{
+    cell::Cell,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use futures::{StreamExt, stream};
 use meshbed_report::{
-    conformance::{self, CaseReport, ConformanceReport},
+    conformance::{self, CaseReport, CaseResult, ConformanceReport},
     matrix::{self, CellResult, KernelColumn, MatrixReport},
 };
 use meshbed_scenario::{KernelSpec, Kernels, Level};
-use meshbed_vm::{Cache, End, Said, fetch};
+use meshbed_vm::{Accelerator, Cache, End, fetch, protocol::Hello};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    conformance::{chosen, load},
+    conformance::{CaseDone, chosen, load},
     guest::{self, Wanted},
     kernel, report,
     runner::{give_to_invoker, random_seed},
 };
-use crate::{args::MatrixArgs, exit::Exit, interrupt, printer};
+use crate::{args::MatrixArgs, board::Board, exit::Exit, interrupt, printer};
 
 pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
     if !args.merge.is_empty() {
@@ -38,9 +39,16 @@ pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
     printer::talk(&format!("{} cases on {} kernels, guests at a time: {jobs}, seed {seed}", cases.len(), wanted.len()));
     let columns = super::runtime()?.block_on(async {
         let interrupted = interrupt::token("--all".to_owned())?;
-        let all = wanted.iter().map(|spec| one(args, &kernels, spec, seed, interrupted.clone()));
+        let board = Board::new(wanted.iter().map(|spec| spec.name()));
+        let all = wanted.iter().map(|spec| one(args, &kernels, spec, seed, &board, interrupted.clone()));
         // In the order of the file, whichever is done first.
-        anyhow::Ok(stream::iter(all).buffered(jobs).collect::<Vec<_>>().await)
+        let columns = stream::iter(all).buffered(jobs).collect::<Vec<_>>();
+        let columns = tokio::select! {
+            columns = columns => columns,
+            never = board.goes_on() => match never {},
+        };
+        board.finish();
+        anyhow::Ok(columns)
     })?;
     let agent = columns.iter().find_map(|(_, report)| Some(report.as_ref()?.agent.clone())).unwrap_or_default();
     let matrix = MatrixReport::new(&agent, started.to_string(), &cases, columns);
@@ -113,9 +121,11 @@ async fn one(
     kernels: &Kernels,
     spec: &KernelSpec,
     seed: u64,
+    board: &Board,
     interrupted: CancellationToken,
 ) -> (KernelColumn, Option<ConformanceReport>) {
     let begun = Instant::now();
+    board.begins(spec.name());
     let mut column = KernelColumn { name: spec.name().to_owned(), ..KernelColumn::default() };
     let reports = args.reports.join(report::guest_folder(spec.name()));
     let output = reports.join("conformance");
@@ -128,7 +138,15 @@ async fn one(
     };
     let end = async {
         let kernel = fetch::fetch(&Cache::of_user(), kernels, spec, false)?;
-        in_guest(&Wanted::new(kernel, args.size)?, &job, interrupted, &mut column).await
+        let hello = |hello: Hello, accelerator: Accelerator, took: Duration| {
+            column.accelerator = accelerator.name().to_owned();
+            column.slowness = meshbed_vm::slowness(&hello);
+            column.boot_seconds = took.as_secs_f64();
+            column.release = hello.release;
+            board.does(spec.name(), "begins");
+        };
+        let progress = Progress::new(spec.name(), board);
+        Wanted::new(kernel, args.size)?.run_beside(&job, interrupted, hello, |line| progress.hear(line)).await
     };
     let found = match end.await {
         Ok(end) => {
@@ -142,10 +160,41 @@ async fn one(
         None
     });
     if !column.trouble.is_empty() {
-        printer::talk(&format!("{:>8} | {}", column.name, column.trouble));
+        board.does(&column.name, &column.trouble);
+        board.tell(&column.name, &column.trouble);
     }
+    board.ends(&column.name);
     column.seconds = begun.elapsed().as_secs_f64();
     (column, found)
+}
+
+/// How far the suite is in one guest.
+struct Progress<'b> {
+    kernel: &'b str,
+    board: &'b Board,
+    not_conformant: Cell<usize>,
+}
+
+impl<'b> Progress<'b> {
+    fn new(kernel: &'b str, board: &'b Board) -> Self {
+        Self { kernel, board, not_conformant: Cell::new(0) }
+    }
+
+    /// Takes a line of the suite. Where the table is shown, what is as it should be is not told beside it.
+    fn hear(&self, line: &str) {
+        let case = CaseDone::read(line);
+        let is_well = case.as_ref().is_some_and(|case| case.result == CaseResult::Conformant);
+        if let Some(case) = case {
+            let bad = self.not_conformant.get() + usize::from(!is_well);
+            self.not_conformant.set(bad);
+            let words = if bad == 0 { "all conformant".to_owned() } else { format!("{bad} not conformant") };
+            self.board.does(self.kernel, &format!("{} of {}: {words}", case.done, case.of));
+        }
+        // The guest's own reports become a part of ours.
+        if !line.starts_with("report: ") && (!is_well || !self.board.is_shown()) {
+            self.board.tell(self.kernel, line);
+        }
+    }
 }
 
 /// The report that the guest left in `folder`; none when it ended before it had one.
@@ -159,44 +208,11 @@ fn written(folder: &Path) -> anyhow::Result<Option<ConformanceReport>> {
     Ok(Some(conformance::read(&text).with_context(failed)?))
 }
 
-/// Runs the job to its end and shows what it says, each line with the kernel's name.
-async fn in_guest(
-    guest: &Wanted,
-    job: &guest::Job<'_>,
-    interrupted: CancellationToken,
-    column: &mut KernelColumn,
-) -> anyhow::Result<End> {
-    let mut failed = None;
-    let name = column.name.clone();
-    let say = |text: &str| printer::talk(&format!("{name:>8} | {text}"));
-    let hear = |said| match said {
-        Said::Hello(hello, accelerator, took) => {
-            say(&format!("{} in {}", hello.release, accelerator.name()));
-            column.accelerator = accelerator.name().to_owned();
-            column.slowness = meshbed_vm::slowness(&hello);
-            column.boot_seconds = took.as_secs_f64();
-            column.release = hello.release;
-        }
-        Said::Stdout(_) => {}
-        Said::Stderr(bytes) => String::from_utf8_lossy(&bytes).lines().for_each(say),
-        Said::Trouble(text) => say(&format!("guest: {text}")),
-        Said::File(path, bytes) => {
-            if let Err(error) = guest::keep(&path, &bytes) {
-                failed.get_or_insert(error);
-            }
-        }
-    };
-    let (end, _) = guest.run_until(job, interrupted, hear).await?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(end),
-    }
-}
-
 /// `conformance` with what was asked of the matrix. One case at a time: guests have few processors.
 fn arguments(args: &MatrixArgs, seed: u64, output: &Path, reports: &Path) -> Vec<String> {
     let mut words: Vec<String> = ["conformance", "--jobs", "1", "--seed"].map(str::to_owned).into();
     words.push(seed.to_string());
+    words.extend((!args.own_meshes).then(|| "--share-meshes".to_owned()));
     words.extend(["--profile".to_owned(), args.profile.join(",")]);
     if !args.only.is_empty() {
         words.extend(["--only".to_owned(), args.only.join(",")]);

@@ -2,6 +2,7 @@
 
 mod apiserver;
 mod bench;
+mod bisect;
 mod completions;
 mod conformance;
 mod diff;
@@ -20,6 +21,7 @@ mod list;
 mod logs;
 mod man;
 mod matrix;
+mod meshes;
 mod mutants;
 mod replay;
 mod report;
@@ -48,6 +50,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Kernel(command) => kernel::run(&command),
         Command::Conformance(args) => conformance::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Bisect(args) => bisect::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::List => list::run(),
         Command::Doctor => doctor::run(),

@@ -14,6 +14,7 @@ use meshbed_report::conformance::CaseResult;
 
 use super::{
     conformance::{Case, load, one},
+    meshes::Meshes,
     runner::{UnderTest, random_seed},
 };
 use crate::{
@@ -135,7 +136,8 @@ async fn all(args: &MutantsArgs, cases: &[Case], mutants: &[Mutant]) -> anyhow::
             let under_test = UnderTest::of(&conformance.agent)?;
             let mut caught = Caught { defect: mutant.defect.clone(), results: Vec::new(), reason: String::new() };
             for case in mutant.cases.iter().filter_map(|id| by_id.get(id.as_str())) {
-                let (report, _) = one(&conformance, &under_test, case, seed, interrupted.clone()).await?;
+                let (report, _) =
+                    one(&conformance, &under_test, case, seed, &Meshes::of_their_own(), interrupted.clone()).await?;
                 if caught.reason.is_empty() && report.result == CaseResult::NonConformant {
                     caught.reason = report.reason.lines().next().unwrap_or_default().to_owned();
                 }
@@ -164,6 +166,7 @@ fn conformance_args(args: &MutantsArgs, defect: &str) -> ConformanceArgs {
         only: Vec::new(),
         repeat: 1,
         jobs: 1,
+        share_meshes: false,
         shard: None,
         quarantine: None,
         seed: None,

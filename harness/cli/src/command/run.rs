@@ -51,14 +51,18 @@ fn in_guest(args: &RunArgs, guest: &guest::Wanted) -> anyhow::Result<Exit> {
         let hint = "a guest ends with its command";
         return Err(usage("`--keep` and `--pause-on-fail` are for meshes on this machine", hint));
     }
-    let parameters: BTreeMap<String, String> = args.set.iter().cloned().collect();
-    let files = find::scenarios(&args.scenario)?;
-    let scenarios = load(&files, &parameters)?;
-    let mut files = files;
-    files.extend(scenarios.iter().map(|scenario| scenario.topology_file().to_owned()));
+    let (_, files) = for_guests(&args.scenario, &args.set)?;
     let results = std::iter::once(args.reports.clone()).chain(args.junit_file.clone()).collect();
     let job = guest::Job { arguments: None, agent: &args.agent, files, results, reports: &args.reports };
     guest.run(&job)
+}
+
+/// The scenarios of this name, and all files that a guest needs of them.
+pub(super) fn for_guests(scenario: &str, set: &[(String, String)]) -> anyhow::Result<(Vec<Scenario>, Vec<PathBuf>)> {
+    let mut files = find::scenarios(scenario)?;
+    let scenarios = load(&files, &set.iter().cloned().collect())?;
+    files.extend(scenarios.iter().map(|scenario| scenario.topology_file().to_owned()));
+    Ok((scenarios, files))
 }
 
 /// All scenarios of these files. All findings of all files are told at once.
@@ -123,6 +127,7 @@ async fn each(
         let keep = if args.keep || args.pause_on_fail { Keep::Yes } else { Keep::No };
         let run = Run {
             scenario: scenario.clone(),
+            mesh: None,
             keep,
             seed,
             repeat,

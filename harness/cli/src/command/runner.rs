@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use mesh_types::ClusterName;
-use meshbed_driver::{Programs, RunId, UpOptions};
+use meshbed_driver::{Mesh, Programs, RunId, UpOptions};
 use meshbed_engine::{Keep, RunOptions, RunOutcome, Scenario};
 use meshbed_events::Stamped;
 use meshbed_scenario::AgentSpec;
@@ -95,6 +95,8 @@ pub(super) fn agent(given: &str) -> anyhow::Result<AgentSpec> {
 /// One run.
 pub(super) struct Run {
     pub(super) scenario: Scenario,
+    /// A mesh to run it on, instead of a new one.
+    pub(super) mesh: Option<Mesh>,
     pub(super) keep: Keep,
     pub(super) seed: u64,
     pub(super) repeat: u32,
@@ -124,6 +126,7 @@ impl UnderTest {
         let options = RunOptions {
             up: self.up_options(id, run.seed).slowed(slowness),
             scenario: run.scenario.slowed(slowness),
+            mesh: run.mesh,
             keep: run.keep,
             seed: run.seed,
             repeat: run.repeat,
