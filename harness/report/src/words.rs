@@ -190,6 +190,12 @@ pub(crate) fn printable(text: &str) -> String {
     clean
 }
 
+/// The same of a text of several lines, such as the end of a log: those after the first begin with `indent`.
+pub(crate) fn printable_lines(text: &str, indent: &str) -> String {
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    lines.join(&format!("\n{indent}"))
+}
+
 /// The first `limit` characters of `text`, with an ellipsis when some are missing.
 pub(crate) fn shortened(text: &str, limit: usize) -> String {
     match text.char_indices().nth(limit) {

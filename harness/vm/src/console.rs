@@ -4,6 +4,9 @@
 const PANIC: &str = "Kernel panic - not syncing";
 /// Words of the killer that comes when memory is full (Linux, `mm/oom_kill.c`).
 const OUT_OF_MEMORY: [&str; 2] = ["Out of memory", "out of memory"];
+/// How lines begin that say what an exception was which ends in a panic (Linux, `arch/x86/kernel/traps.c`, `dumpstack.c`, `mm/fault.c`).
+const EXCEPTIONS: [&str; 6] =
+    ["Oops:", "BUG:", "kernel BUG at", "int3:", "general protection fault", "invalid opcode:"];
 /// Lines of a panic that are told.
 const LINES_MAX: usize = 30;
 
@@ -12,7 +15,7 @@ const LINES_MAX: usize = 30;
 pub enum Death {
     /// The kernel panicked: its words, and the lines before and after it.
     Panic {
-        /// What follows `Kernel panic - not syncing`.
+        /// What follows `Kernel panic - not syncing`, with the exception that led to it, if one did.
         why: String,
         /// The lines around it.
         lines: Vec<String>,
@@ -32,7 +35,11 @@ pub fn death(console: &str) -> Option<Death> {
     match (panicked, out_of_memory()) {
         (_, Some(line)) => Some(Death::OutOfMemory { line: without_time(line).to_owned() }),
         (Some(at), None) => {
-            let why = lines[at].split(PANIC).nth(1).unwrap_or_default().trim_start_matches(':').trim().to_owned();
+            let mut why = lines[at].split(PANIC).nth(1).unwrap_or_default().trim_start_matches(':').trim().to_owned();
+            let is_exception = |line: &&str| EXCEPTIONS.iter().any(|words| line.starts_with(words));
+            if let Some(first) = lines[..at].iter().map(|line| without_time(line)).find(is_exception) {
+                why = format!("{why}: {first}");
+            }
             let from = at.saturating_sub(LINES_MAX / 2);
             let to = lines.len().min(at + LINES_MAX / 2);
             let lines = lines[from..to].iter().map(|line| without_time(line).to_owned()).collect();
@@ -62,6 +69,14 @@ mod tests {
         let Some(Death::Panic { why, lines }) = death(console) else { panic!("it panicked") };
         assert_eq!(why, "sysrq triggered crash");
         assert_eq!(lines[1], "sysrq: Trigger a crash");
+    }
+
+    #[test]
+    fn the_exception_before_a_panic_is_told() {
+        let console = "[    3.1] fine\n[    3.2] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n[    3.2] RIP: 0010:sched_clock_cpu+0x9/0x1d0\n\
+                       [    3.3] Oops: int3: 0000 [#2] PREEMPT SMP NOPTI\n[    3.4] Kernel panic - not syncing: Fatal exception in interrupt\n";
+        let Some(Death::Panic { why, .. }) = death(console) else { panic!("it panicked") };
+        assert_eq!(why, "Fatal exception in interrupt: Oops: int3: 0000 [#1] PREEMPT SMP NOPTI");
     }
 
     #[test]

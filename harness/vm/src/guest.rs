@@ -27,8 +27,8 @@ use crate::{
     qemu::{KVM_FAILS, Machine, QEMU},
 };
 
-/// How often a kernel may panic before the job began until that counts. In plain emulation one processor now and then still executes
-/// what another one has patched since (`Oops: int3` in `sched_clock_cpu`, one boot of some twenty with Linux 6.12 and QEMU 7.2).
+/// How often the emulator may make a kernel panic before the job began until that counts (see [`End::is_emulators`]; `sched_clock_cpu`
+/// is where it happens, in one boot of some twenty with Linux 6.12 and QEMU 7.2).
 const BOOT_PANICS_MAX: usize = 3;
 /// How long a guest may take until PID 1 speaks. Plain emulation on a busy machine takes a sixth of it.
 const BOOT_MAX: Duration = Duration::from_secs(120);
@@ -106,6 +106,14 @@ pub enum End {
     Interrupted,
 }
 
+impl End {
+    /// Whether the emulator made it and not the kernel: with several processors QEMU's plain emulation now and then executes what
+    /// another processor has patched since, and the kernel finds a breakpoint of its own that it has taken back.
+    pub fn is_emulators(&self) -> bool {
+        matches!(self, Self::Panicked { why, .. } if why.contains("int3: 0000"))
+    }
+}
+
 /// Boots a guest and tells `on` what it says until it ends. KVM is tried where it is there; when it runs no guests, that is
 /// told, remembered, and emulation used.
 ///
@@ -133,9 +141,9 @@ pub async fn run(
                 drop(cache.learn(KVM_FAILS));
                 accelerator = Accelerator::Emulation;
             }
-            Err(NotBooted::Ended(End::Panicked { why, .. })) if panics_left > 0 => {
+            Err(NotBooted::Ended(end)) if end.is_emulators() && panics_left > 0 => {
                 panics_left -= 1;
-                on(Said::Trouble(format!("the kernel panicked while it booted ({why}); once more")));
+                on(Said::Trouble("the emulator made the kernel panic while it booted; once more".to_owned()));
             }
             Err(NotBooted::Ended(end)) => return Ok(end),
             Err(NotBooted::Error(error)) => return Err(error),

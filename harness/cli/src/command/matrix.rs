@@ -25,6 +25,9 @@ use super::{
 };
 use crate::{args::MatrixArgs, board::Board, exit::Exit, interrupt, printer};
 
+/// How often a kernel is tried again that the emulator made panic.
+const EMULATORS_PANICS_MAX: usize = 2;
+
 pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
     if !args.merge.is_empty() {
         return finish(&merged(&args.merge)?, &args.output);
@@ -138,15 +141,24 @@ async fn one(
     };
     let end = async {
         let kernel = fetch::fetch(&Cache::of_user(), kernels, spec, false)?;
-        let hello = |hello: Hello, accelerator: Accelerator, took: Duration| {
+        let mut hello = |hello: Hello, accelerator: Accelerator, took: Duration| {
             column.accelerator = accelerator.name().to_owned();
             column.slowness = meshbed_vm::slowness(&hello);
             column.boot_seconds = took.as_secs_f64();
             column.release = hello.release;
             board.does(spec.name(), "begins");
         };
-        let progress = Progress::new(spec.name(), board);
-        Wanted::new(kernel, args.size)?.run_beside(&job, interrupted, hello, |line| progress.hear(line)).await
+        let wanted = Wanted::new(kernel, args.size)?;
+        let mut tries_left = EMULATORS_PANICS_MAX;
+        loop {
+            let progress = Progress::new(spec.name(), board);
+            let end = wanted.run_beside(&job, interrupted.clone(), &mut hello, |line| progress.hear(line)).await?;
+            if !end.is_emulators() || tries_left == 0 {
+                break anyhow::Ok(end);
+            }
+            tries_left -= 1;
+            board.tell(spec.name(), "the emulator made the kernel panic; all of it once more");
+        }
     };
     let found = match end.await {
         Ok(end) => {

@@ -335,7 +335,7 @@ impl Live {
 /// A status line: word, time, text.
 fn line(word: &str, style: Style, time: Micros, text: &str) -> String {
     let seconds = Duration::from_micros(time.0).as_secs_f64();
-    format!("{} [{seconds:>8.3}s] {}", status_word(word, style), words::printable(text))
+    format!("{} [{seconds:>8.3}s] {}", status_word(word, style), words::printable_lines(text, INDENT))
 }
 
 fn bullets(findings: &[String]) -> Vec<String> {

@@ -253,12 +253,10 @@ fn failures(summary: &Summary, styles: Styles) -> String {
     }
     if !passed {
         lines.insert(0, words::ending_sentence(summary.ending).style(styles.strong).to_string());
-        lines.extend(
-            summary
-                .notes
-                .iter()
-                .map(|note| format!("        note [{:>8.3}s] {}", seconds(note.at.0), words::printable(&note.text))),
-        );
+        lines.extend(summary.notes.iter().map(|note| {
+            let text = words::printable_lines(&note.text, "             ");
+            format!("        note [{:>8.3}s] {text}", seconds(note.at.0))
+        }));
     }
     lines.push(format!("Reproduce with: {}", words::reproduction(&summary.info).style(styles.strong)));
     lines.join("\n")
