@@ -235,9 +235,12 @@ fn content(job: &Job<'_>) -> anyhow::Result<(Content, Programs)> {
     programs.agent_bin_dir = job.agent.agent_bin_dir.as_ref().map(fs::canonicalize).transpose()?;
     let mut content = Content::default();
     content.programs.extend([&programs.meshbed, &programs.meshbed_pod, &programs.etcd].map(Clone::clone));
-    let mut agents = vec![job.agent.agent.as_deref().map_or_else(|| Ok(AgentSpec::default()), runner::agent)?];
-    for (_, given) in &job.agent.agent_in {
+    let given = job.agent.agent.iter().chain(job.agent.agent_in.iter().map(|(_, given)| given));
+    // The built-in one, unless all clusters have another.
+    let mut agents: Vec<AgentSpec> = job.agent.agent.is_none().then(AgentSpec::default).into_iter().collect();
+    for given in given {
         agents.push(runner::agent(given)?);
+        content.files.push(runner::agent_file(given)?);
     }
     for agent in &agents {
         content.programs.extend(meshbed_driver::agent_programs(agent, &programs));

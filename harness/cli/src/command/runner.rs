@@ -89,7 +89,12 @@ impl UnderTest {
 
 /// A description by its file or its name.
 pub(super) fn agent(given: &str) -> anyhow::Result<AgentSpec> {
-    Ok(AgentSpec::load(find::file(given, AGENTS)?)?)
+    Ok(AgentSpec::load(agent_file(given)?)?)
+}
+
+/// Its file.
+pub(super) fn agent_file(given: &str) -> anyhow::Result<PathBuf> {
+    find::file(given, AGENTS)
 }
 
 /// One run.
