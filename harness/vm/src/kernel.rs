@@ -13,6 +13,9 @@ pub const MODULES_REQUIRED: [&str; 7] =
 /// What is used where it is there.
 pub const MODULES_WISHED: [&str; 6] = ["virtio_rng", "virtio_net", "cls_bpf", "sch_netem", "sch_tbf", "ipv6"];
 
+/// List of the modules that are built in, in the folder of modules (Linux, `Documentation/kbuild/kbuild.rst`).
+pub(crate) const BUILT_IN: &str = "modules.builtin";
+
 /// A kernel that can be booted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
@@ -54,6 +57,11 @@ impl Kernel {
         let config =
             config.or_else(|| modules.as_ref().map(|folder| folder.join("config")).filter(|path| path.is_file()));
         Ok(Self { name: name.to_owned(), release, image, modules, config })
+    }
+
+    /// Whether its modules come with the list of those that are built in: without it a driver that is built in counts as missing.
+    pub fn knows_what_is_built_in(&self) -> bool {
+        self.modules.as_ref().is_none_or(|folder| folder.join(BUILT_IN).is_file())
     }
 
     /// Its modules.
@@ -113,6 +121,9 @@ mod tests {
         let kernel = Kernel::unpacked("7.3", new.path()).expect("whole");
         assert_eq!(kernel.release.as_deref(), Some("7.3.4"));
         assert!(kernel.image.ends_with("7.3.4/vmlinuz"));
+        assert!(!kernel.knows_what_is_built_in());
+        touch(new.path(), "usr/lib/modules/7.3.4/modules.builtin");
+        assert!(kernel.knows_what_is_built_in());
     }
 
     #[test]

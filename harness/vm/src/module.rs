@@ -46,7 +46,7 @@ impl ModuleTree {
     pub fn read(folder: &Path) -> Result<Self, VmError> {
         let mut tree = Self::default();
         tree.add(folder, 0)?;
-        let builtin = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
+        let builtin = fs::read_to_string(folder.join(crate::kernel::BUILT_IN)).unwrap_or_default();
         tree.builtin = builtin.lines().filter_map(|line| name_of(Path::new(line))).collect();
         Ok(tree)
     }

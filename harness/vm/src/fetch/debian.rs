@@ -19,7 +19,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Environment variable with the mirror to use instead of the one of this machine's apt.
 const MIRROR: &str = "MESHBED_DEBIAN_MIRROR";
 /// Packages that a kernel's package depends on and that have files of it begin like this.
-const PARTS: [&str; 2] = ["linux-binary-", "linux-modules-"];
+const PARTS: [&str; 3] = ["linux-base-", "linux-binary-", "linux-modules-"];
 
 /// Debian as seen from the cache.
 pub(super) struct Debian {
@@ -221,7 +221,7 @@ mod tests {
     fn parts_of_a_kernel() {
         let about = "Package: linux-image-7.3\nDepends: dracut | initramfs-tools (>= 0.120), linux-base-7.3 (= 7.3-1), \
                      linux-modules-7.3 (= 7.3-1), linux-other (>= 7)\n";
-        assert_eq!(same_version(about, "7.3-1"), ["linux-modules-7.3"]);
+        assert_eq!(same_version(about, "7.3-1"), ["linux-base-7.3", "linux-modules-7.3"]);
         assert_eq!(same_version("Package: x\n", "1"), Vec::<String>::new());
     }
 

@@ -48,7 +48,10 @@ pub fn cached(cache: &Cache, spec: &KernelSpec) -> Result<Option<(Kernel, Option
     if origin.source != words(spec.source()) {
         return Ok(None);
     }
-    Ok(Some((Kernel::unpacked(spec.name(), &folder.join("root"))?, Some(origin))))
+    let kernel = Kernel::unpacked(spec.name(), &folder.join("root"))?;
+    // An older version of this program did not know of all packages that a kernel is made of.
+    let is_whole = !matches!(spec.source(), KernelSource::Debian { .. }) || kernel.knows_what_is_built_in();
+    Ok(is_whole.then_some((kernel, Some(origin))))
 }
 
 /// The kernel `spec`, fetched when it is not here. Of all `kernels` the suites are asked for, so that several kernels need
