@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use mesh_types::ClusterName;
+
 use crate::{LogEnd, Rejection, RunId};
 
 /// A system call, a file operation or a netlink request failed.
@@ -72,6 +74,7 @@ impl UpError {
             UpErrorKind::Process(ProcessError::Ended { name, log, .. } | ProcessError::NotReady { name, log, .. }) => {
                 Some((name, log.rejection.as_ref()?))
             }
+            UpErrorKind::Elsewhere { rejection: Some((name, rejection)), .. } => Some((name, rejection)),
             _ => None,
         }
     }
@@ -110,6 +113,16 @@ pub enum UpErrorKind {
     /// A process did not start or did not become ready.
     #[error("a process of the mesh failed")]
     Process(#[source] ProcessError),
+    /// Clusters on another machine did not come up.
+    #[error("clusters {} did not come up on their machine: {why}", clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", "))]
+    Elsewhere {
+        /// Which.
+        clusters: Vec<ClusterName>,
+        /// Why, with all causes.
+        why: String,
+        /// The program that the kernel there did not take, and the process that loads it, if that is why.
+        rejection: Option<(String, Rejection)>,
+    },
 }
 
 impl From<SystemError> for UpErrorKind {

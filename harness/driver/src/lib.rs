@@ -69,7 +69,10 @@ pub use log_end::LogEnd;
 pub use mesh::{ExitedProcess, Mesh};
 pub use namespace::in_netns;
 pub use options::{OnFailure, Programs, UpOptions};
-pub use outpost::{OUTPOST, OUTPOSTS, OutpostLink};
+pub use outpost::{
+    Answer, Answerer, Call, Hello, OUTPOST, OUTPOSTS, Order, Outpost, OutpostLink, Reader, Writer, monotonic_ns, receive, send,
+    serve as serve_outpost,
+};
 pub use preflight::{Missing, agent_preflight, agent_programs, preflight};
 pub use rejection::Rejection;
 pub use run_id::{RunId, RunIdError};

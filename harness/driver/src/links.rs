@@ -13,6 +13,8 @@ use rtnetlink::{
     packet_route::link::{InfoBridge, InfoData, InfoVeth},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     error::{Act, SystemError},
     namespace::Namespace,
@@ -44,6 +46,12 @@ impl Index {
         Self(FIRST + number)
     }
 
+    /// A bridge that joins the link of the cluster at `position` to another machine; behind all links of the router.
+    pub(crate) const fn patch(position: u32) -> Self {
+        const FIRST: u32 = 1000;
+        Self::numbered(FIRST + position)
+    }
+
     /// The bridge port of a cluster's `position`th node.
     pub(crate) const fn of_port(position: u32) -> Self {
         Self::numbered(2 + position)
@@ -55,8 +63,15 @@ impl Index {
     }
 }
 
+impl From<Index> for u32 {
+    fn from(index: Index) -> Self {
+        index.0
+    }
+}
+
 /// Whether a link passes packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Link {
     /// It does.
     Up,
@@ -136,6 +151,17 @@ impl Namespace {
             .set_info_data(InfoData::Bridge(vec![InfoBridge::ForwardDelay(0), InfoBridge::MulticastSnooping(false)]))
             .build();
         self.netlink().link().add(message).execute().await.act(|| self.doing(&format!("make bridge `{name}`")))
+    }
+
+    /// Takes the interface number `port` up and makes it a port of `bridge`.
+    pub(crate) async fn join_bridge(&self, port: impl Into<u32>, bridge: Index) -> Result<(), SystemError> {
+        let message = LinkUnspec::new_with_index(port.into()).controller(bridge.0).up().build();
+        self.netlink().link().set(message).execute().await.act(|| self.doing("make an interface a port of a bridge"))
+    }
+
+    /// Answers for `address` itself.
+    pub(crate) async fn add_own_address(&self, address: Ipv4Addr) -> Result<(), SystemError> {
+        self.add_address(LOOPBACK, address, Ipv4Addr::BITS as u8).await
     }
 
     /// Gives an interface an address.

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::rejection::{Rejection, rejection};
 
 /// How much of the end of a log is told, in bytes.
@@ -15,7 +17,7 @@ const TAIL_MAX: u64 = 4096;
 const SEARCHED_MAX: u64 = 1 << 20;
 
 /// See the module. Shown as its last lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEnd {
     /// The log.
     pub path: PathBuf,

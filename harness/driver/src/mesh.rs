@@ -1,16 +1,19 @@
 //! A mesh that is up.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, sync::Arc};
 
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Mutex, mpsc},
     task::spawn_blocking,
 };
 
 use crate::{
-    Control, ControlError, DownError, LogEnd, RunState,
+    Control, ControlError, DownError, DownErrorKind, LogEnd, RunState,
     down::take_down,
     error::SystemError,
+    outpost::{Far, Shadow},
     process::{ExitSender, Process},
     teardown::Ownership,
 };
@@ -21,12 +24,22 @@ pub struct Mesh {
     state: RunState,
     control: Control,
     exited: Mutex<mpsc::Receiver<ExitedProcess>>,
+    spread: Spread,
     /// Last, so that it is dropped last.
     ownership: Ownership,
 }
 
+/// What a mesh has on other machines.
+#[derive(Debug, Default)]
+pub(crate) struct Spread {
+    /// The clusters there.
+    pub(crate) far: Vec<Far>,
+    /// What they have here.
+    pub(crate) shadows: Vec<Shadow>,
+}
+
 /// A process of the mesh ended although nobody told it to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitedProcess {
     /// Its name, such as `agent-alpha-1`.
     pub name: String,
@@ -43,10 +56,12 @@ impl Mesh {
         reservations: Vec<OwnedFd>,
         exits: ExitSender,
         exited: mpsc::Receiver<ExitedProcess>,
+        spread: Spread,
         ownership: Ownership,
     ) -> Self {
-        let control = Control::of_owner(state.clone(), processes, reservations, exits, ownership.gate());
-        Self { state, control, exited: Mutex::new(exited), ownership }
+        let outposts = spread.far.iter().map(|far| Arc::clone(far.outpost())).collect();
+        let control = Control::of_owner(state.clone(), processes, reservations, exits, outposts, ownership.gate());
+        Self { state, control, exited: Mutex::new(exited), spread, ownership }
     }
 
     /// What the run consists of, as it was when it had come up: names, addresses and paths never change, but see
@@ -71,10 +86,13 @@ impl Mesh {
 
     /// Takes everything down and makes sure that nothing is left.
     pub async fn down(self) -> Result<(), DownError> {
-        let Self { state, control, exited, ownership } = self;
+        let Self { state, control, exited, spread, ownership } = self;
         // Nobody wants to know about ends any more.
         drop(exited);
-        let gate = std::sync::Arc::clone(ownership.gate());
+        drop(spread.shadows);
+        let run = state.run.clone();
+        let elsewhere = join_all(spread.far.into_iter().map(Far::down)).await;
+        let gate = Arc::clone(ownership.gate());
         let result = spawn_blocking(move || {
             gate.close();
             take_down(&state.run)
@@ -88,7 +106,11 @@ impl Mesh {
         }
         // What could not be removed now cannot be removed by trying again at once.
         ownership.release();
-        result
+        let left: Vec<String> = elsewhere.into_iter().filter_map(Result::err).collect();
+        match result {
+            Ok(()) if !left.is_empty() => Err(DownError { run, kind: DownErrorKind::Leftovers(left) }),
+            result => result,
+        }
     }
 
     /// Leaves everything running and marks the run as kept. Its processes no longer belong to this program: they

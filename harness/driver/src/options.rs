@@ -4,13 +4,15 @@ use std::{
     collections::BTreeMap,
     env,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use mesh_types::ClusterName;
 use meshbed_scenario::AgentSpec;
+use serde::{Deserialize, Serialize};
 
-use crate::RunId;
+use crate::{Outpost, RunId};
 
 /// How long a node may be silent before it counts as gone, unless the options say otherwise: Kubernetes' 40 s would make
 /// every scenario about it long.
@@ -19,7 +21,7 @@ const NODE_MONITOR_GRACE_PERIOD: Duration = Duration::from_secs(4);
 const NODE_LEASE_DURATION: Duration = Duration::from_secs(4);
 
 /// The programs that a mesh is made of, and where those of the agent under test are looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Programs {
     /// `meshbed`, for its hidden subcommands.
     pub meshbed: PathBuf,
@@ -75,7 +77,7 @@ fn find_in_path(name: &str) -> Option<PathBuf> {
 }
 
 /// What happens to a run that does not come up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Everything made so far is removed.
     #[default]
@@ -85,7 +87,7 @@ pub enum OnFailure {
 }
 
 /// How a run is brought up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UpOptions {
     /// Its name.
     pub run: RunId,
@@ -107,6 +109,9 @@ pub struct UpOptions {
     pub slowness: f64,
     /// How long a node's lease is valid; rounded up to whole seconds. Kubelets renew it four times in that time.
     pub node_lease_duration: Duration,
+    /// Machines that have some of the clusters. Each knows of itself alone.
+    #[serde(skip)]
+    pub outposts: Vec<Arc<Outpost>>,
 }
 
 impl UpOptions {
@@ -132,6 +137,7 @@ impl UpOptions {
             seed: 0,
             slowness: 1.0,
             node_lease_duration: NODE_LEASE_DURATION,
+            outposts: Vec::new(),
         }
     }
 

@@ -1,12 +1,14 @@
 //! What a kernel's verifier said of a program that it did not take, found in the log of whoever loaded it.
 
+use serde::{Deserialize, Serialize};
+
 /// How many lines before the reason are kept: the instructions that lead to it.
 const LINES_BEFORE: usize = 12;
 /// Longest line that is kept, in characters. Of the state of all registers at a branch, the beginning will do.
 const LINE_MAX: usize = 200;
 
 /// A program that a kernel did not take.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
     /// The reason in the verifier's words, such as `R9 !read_ok`.
     pub why: String,

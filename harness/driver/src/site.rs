@@ -1,6 +1,7 @@
 //! The ground of a run: its directories, mounts and cgroups, made before anything runs in them.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
     os::fd::{AsRawFd, OwnedFd},
@@ -42,8 +43,14 @@ pub(crate) struct Site {
     pub(crate) reservations: Vec<OwnedFd>,
 }
 
-/// Claims the run ID at `gate` and makes directories, mounts and cgroups. Blocks for some milliseconds.
-pub(crate) fn claim(topology: &Topology, options: &UpOptions, gate: &Gate) -> Result<Site, UpErrorKind> {
+/// Claims the run ID at `gate` and makes directories, mounts and cgroups for the clusters that are `here`. Blocks for some
+/// milliseconds.
+pub(crate) fn claim(
+    topology: &Topology,
+    options: &UpOptions,
+    here: &BTreeSet<ClusterName>,
+    gate: &Gate,
+) -> Result<Site, UpErrorKind> {
     if let Some(cluster) = topology.clusters().iter().find(|cluster| cluster.name().as_str() == WAN_NAME) {
         return Err(UpErrorKind::ReservedName(cluster.name().to_string()));
     }
@@ -65,7 +72,7 @@ pub(crate) fn claim(topology: &Topology, options: &UpOptions, gate: &Gate) -> Re
         other => other.act(|| format!("make `{}`", state.run_dir.display()))?,
     }
     gate.claim(&pass);
-    make(&state, mounted_root.is_none())?;
+    make(&state, here, mounted_root.is_none())?;
     // For those who work on the mesh later: its file may be another one by then.
     write(&topology_yaml(&state.run), topology.text())?;
     Ok(Site { state, listeners, reservations })
@@ -95,7 +102,7 @@ fn reserve_port() -> nix::Result<(OwnedFd, SocketAddrV4)> {
     Ok((reservation, address.into()))
 }
 
-fn make(state: &RunState, needs_cgroup_mount: bool) -> Result<(), SystemError> {
+fn make(state: &RunState, here: &BTreeSet<ClusterName>, needs_cgroup_mount: bool) -> Result<(), SystemError> {
     let run_dir = &state.run_dir;
     mount_at(run_dir, "tmpfs", "mode=0755")?;
     state.store(&run_json(&state.run))?;
@@ -106,9 +113,10 @@ fn make(state: &RunState, needs_cgroup_mount: bool) -> Result<(), SystemError> {
         mount_at(&point, "cgroup2", "")?;
         make_directories([point.join(CGROUP_NAME)])?;
     }
-    for cluster in &state.clusters {
+    // Everybody reads the etcds of all clusters, and has the certificates for it.
+    make_directories(state.clusters.iter().map(|cluster| cluster.pki.clone()))?;
+    for cluster in state.clusters.iter().filter(|cluster| here.contains(&cluster.name)) {
         make_directories([
-            cluster.pki.clone(),
             cluster.control_plane_cgroup.clone(),
             cluster.api_data_dir.clone(),
             cluster.exporter_state_dir.clone(),

@@ -2,27 +2,32 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    fs, io,
     net::TcpListener,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::future::try_join_all;
+use mesh_types::ClusterName;
 use meshbed_scenario::{Cluster, Topology};
 use tokio::{
-    sync::{OnceCell, Semaphore, mpsc, watch},
+    sync::{OnceCell, Semaphore, mpsc, oneshot, watch},
     task::spawn_blocking,
     try_join,
 };
 
 use crate::{
-    ExitedProcess, Mesh, OnFailure, UpOptions,
+    ExitedProcess, Mesh, OnFailure, OutpostLink, UpOptions,
     error::{Act, PkiError, SystemError, UpError, UpErrorKind},
     etcd_setup,
     gate::Gate,
     layout::run_json,
     links::{Index, VethEnd, add_veth, everywhere},
+    mesh::Spread,
     namespace::{Forwarding, Namespace},
     network::{self, UPLINK, wan_link},
+    outpost::{Far, File, NotUp, Outpost, Part as FarPart, PartHere, Rising, Shadow, Tell, Told, nic},
     pki::{self, Issued},
     process::{ExitSender, Process},
     programs::{ProgramSpec, Programming},
@@ -34,6 +39,8 @@ use crate::{
 
 /// Name of the bridge that is a cluster's segment.
 const BRIDGE: &str = "br0";
+/// Name of the bridge between a cluster's link to the router and the interface that leads to the machine with the router.
+const PATCH: &str = "patch";
 /// How many namespaces are made at the same time. Each takes a thread; the kernel serialises most of it anyway.
 const NAMESPACES_AT_ONCE: usize = 8;
 /// How many unexpected ends wait to be looked at. More than the processes of a small mesh; beyond it their watchers wait.
@@ -52,7 +59,17 @@ pub(crate) enum Extent {
 ///
 /// On an error, and when the future is dropped, everything made so far is removed (see [`OnFailure`]).
 pub async fn up(topology: &Topology, options: UpOptions, progress: impl FnMut(&str) + Send) -> Result<Mesh, UpError> {
-    up_to(Extent::Full, topology, options, progress).await
+    up_to(Extent::Full, &Share::Lead, topology, options, progress).await
+}
+
+/// Brings up what is here of a mesh that another machine leads.
+pub(crate) async fn up_part(
+    topology: &Topology,
+    share: &Share<'_>,
+    options: UpOptions,
+    progress: impl FnMut(&str) + Send,
+) -> Result<Mesh, UpError> {
+    up_to(Extent::Full, share, topology, options, progress).await
 }
 
 /// Brings up the namespaces, links and etcd of `topology`, but none of our own programs: no Kubernetes API, kubelets,
@@ -62,21 +79,40 @@ pub async fn up_network_and_etcd(
     options: UpOptions,
     progress: impl FnMut(&str) + Send,
 ) -> Result<Mesh, UpError> {
-    up_to(Extent::NetworkAndEtcd, topology, options, progress).await
+    up_to(Extent::NetworkAndEtcd, &Share::Lead, topology, options, progress).await
+}
+
+/// What of a mesh is brought up on this machine.
+pub(crate) enum Share<'up> {
+    /// The router, and all clusters but those of the outposts.
+    Lead,
+    /// Some clusters of a mesh that another machine leads.
+    Part(&'up PartHere),
+}
+
+impl Share<'_> {
+    fn has(&self, options: &UpOptions, cluster: &ClusterName) -> bool {
+        match self {
+            Self::Lead => !options.outposts.iter().any(|outpost| outpost.clusters().contains(cluster)),
+            Self::Part(here) => here.part.clusters.contains(cluster),
+        }
+    }
 }
 
 async fn up_to(
     extent: Extent,
+    share: &Share<'_>,
     topology: &Topology,
     options: UpOptions,
     mut progress: impl FnMut(&str) + Send,
 ) -> Result<Mesh, UpError> {
     let run = options.run.clone();
-    raise(extent, topology, options, &mut progress).await.map_err(|kind| UpError { run, kind })
+    raise(extent, share, topology, options, &mut progress).await.map_err(|kind| UpError { run, kind })
 }
 
 async fn raise(
     extent: Extent,
+    share: &Share<'_>,
     topology: &Topology,
     options: UpOptions,
     progress: &mut (dyn FnMut(&str) + Send),
@@ -84,14 +120,21 @@ async fn raise(
     let ownership = Ownership::of(options.run.clone());
     let Site { state, listeners, reservations } = {
         let (topology, options, gate) = (topology.clone(), options.clone(), Arc::clone(ownership.gate()));
-        match spawn_blocking(move || site::claim(&topology, &options, &gate)).await {
+        let names = topology.clusters().iter().map(|cluster| cluster.name().clone());
+        let here = names.filter(|name| share.has(&options, name)).collect();
+        match spawn_blocking(move || site::claim(&topology, &options, &here, &gate)).await {
             Ok(site) => site?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     };
     let (exits, exited) = mpsc::channel::<ExitedProcess>(EXITS_MAX);
+    if let Share::Part(here) = share {
+        // Who waits for it is gone when it cannot be told.
+        drop(here.told.send(Told::Planned(Box::new(state.clone()))));
+    }
     let builder = Builder {
         extent,
+        share,
         topology,
         options: &options,
         run: &state,
@@ -102,13 +145,23 @@ async fn raise(
         etcds: watch::Sender::new(0),
         namespaces: Semaphore::new(NAMESPACES_AT_ONCE),
         processes: Mutex::default(),
+        elsewhere: Mutex::default(),
         progress: Mutex::new(progress),
     };
     builder.say("directories, mounts and cgroups are there");
     let result = builder.build(listeners).await;
     let processes = builder.processes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let elsewhere = builder.elsewhere.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut state = state;
     state.processes = processes.iter().map(|process| process.state().clone()).collect();
+    let (far, shadows): (Vec<_>, Vec<_>) = elsewhere
+        .into_iter()
+        .map(|Elsewhere { far, shadows, state: theirs }| {
+            state.processes.extend(theirs.processes);
+            (far, shadows)
+        })
+        .unzip();
+    let spread = Spread { far, shadows: shadows.into_iter().flatten().collect() };
     if let Err(kind) = result {
         if options.on_failure == OnFailure::Keep {
             state.kept = true;
@@ -119,12 +172,21 @@ async fn raise(
     }
     state.ready = true;
     state.store(&run_json(&state.run))?;
-    Ok(Mesh::new(state, processes, reservations, exits, exited, ownership))
+    Ok(Mesh::new(state, processes, reservations, exits, exited, spread, ownership))
+}
+
+/// Clusters that were brought up at an outpost.
+struct Elsewhere {
+    far: Far,
+    shadows: Vec<Shadow>,
+    /// What the run consists of there.
+    state: Box<RunState>,
 }
 
 /// What the parts of the work share.
 struct Builder<'up> {
     extent: Extent,
+    share: &'up Share<'up>,
     topology: &'up Topology,
     options: &'up UpOptions,
     run: &'up RunState,
@@ -138,6 +200,7 @@ struct Builder<'up> {
     etcds: watch::Sender<usize>,
     namespaces: Semaphore,
     processes: Mutex<Vec<Process>>,
+    elsewhere: Mutex<Vec<Elsewhere>>,
     progress: Mutex<&'up mut (dyn FnMut(&str) + Send)>,
 }
 
@@ -158,10 +221,92 @@ impl<'up> Builder<'up> {
 
     async fn build(&self, listeners: Vec<TcpListener>) -> Result<(), UpErrorKind> {
         let parts = self.topology.clusters().iter().zip(&self.run.clusters).zip(0..);
-        let clusters = parts.zip(listeners).map(|(((cluster, state), position), listener)| {
-            self.raise_cluster(Part { position, cluster, state }, listener)
+        let parts = parts.map(|((cluster, state), position)| Part { position, cluster, state });
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            parts.zip(listeners).partition(|(part, _)| self.share.has(self.options, &part.state.name));
+        let clusters = here.into_iter().map(|(part, listener)| self.raise_cluster(part, listener));
+        if let Share::Part(_) = self.share {
+            return try_join_all(clusters).await.map(drop);
+        }
+        let mut elsewhere = elsewhere;
+        let far = self.options.outposts.iter().map(|outpost| {
+            let (theirs, others) = std::mem::take(&mut elsewhere)
+                .into_iter()
+                .partition(|(part, _): &(Part<'up>, _)| outpost.clusters().contains(&part.state.name));
+            elsewhere = others;
+            self.raise_elsewhere(outpost, theirs)
         });
-        try_join_all(clusters).await.map(drop)
+        let far: Vec<_> = far.collect();
+        try_join!(try_join_all(clusters), try_join_all(far)).map(drop)
+    }
+
+    /// Has an outpost bring its clusters up.
+    async fn raise_elsewhere(
+        &self,
+        outpost: &Arc<Outpost>,
+        parts: Vec<(Part<'up>, TcpListener)>,
+    ) -> Result<(), UpErrorKind> {
+        self.certificates().await?;
+        let part = FarPart {
+            topology: self.topology.text().to_owned(),
+            options: self.options.clone(),
+            clusters: parts.iter().map(|(part, _)| part.state.name.clone()).collect(),
+            secrets: self.run.clusters.iter().map(secrets).collect::<Result<Vec<_>, _>>()?.concat(),
+        };
+        let rising = Rising::begin(outpost, part).await?;
+        let teller = rising.teller();
+        let (planned, plan) = oneshot::channel();
+        let mut planned = Some(planned);
+        let ready = async {
+            let told = |told| match told {
+                Told::Planned(state) => drop(planned.take().map(|planned| planned.send(state))),
+                Told::Progress(what) => self.say(&what),
+                Told::Etcd => self.etcds.send_modify(|etcds| *etcds += 1),
+                _ => {}
+            };
+            rising.ready(self.exits.clone(), told).await.map_err(|error| not_up(outpost, error))
+        };
+        let etcds = async {
+            self.all_etcds().await;
+            Ok(teller.tell(Tell::AllEtcds).await?)
+        };
+        let shadows = async {
+            let Ok(theirs) = plan.await else { return std::future::pending().await };
+            let cast = parts.into_iter().map(|(part, listener)| self.cast_shadow(outpost, part, listener, &theirs));
+            try_join_all(cast).await
+        };
+        let ((far, state), (), shadows) = try_join!(ready, etcds, shadows)?;
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).push(Elsewhere { far, shadows, state });
+        Ok(())
+    }
+
+    /// What is here of a cluster at an outpost: its link to the router, and its shadow.
+    async fn cast_shadow(
+        &self,
+        outpost: &Arc<Outpost>,
+        part: Part<'up>,
+        listener: TcpListener,
+        theirs: &RunState,
+    ) -> Result<Shadow, UpErrorKind> {
+        let name = &part.state.name;
+        let mac = outpost.segment(name)?;
+        let router = async {
+            let wan = self.wan.get_or_try_init(|| self.raise_router()).await?;
+            let port = Index::numbered(part.position);
+            let address = part.cluster.router_address();
+            wan.add_bridge(&wan_link(part.state), port, address).await?;
+            nic::plug_in(mac, wan, port).await?;
+            self.route_to(part, wan, port).await
+        };
+        let shadow = async {
+            let namespace = self.namespace(&part.state.netns, Forwarding::Off).await?;
+            namespace.add_own_address(part.state.control_plane_ip).await?;
+            let far = theirs.cluster(name.as_str()).unwrap_or(part.state);
+            Ok(Shadow::cast(outpost, part.state, far, listener)?)
+        };
+        let ((), shadow) = try_join!(router, shadow)?;
+        self.say(&format!("{name}: connected to the router by a link between machines"));
+        Ok(shadow)
     }
 
     async fn namespace(&self, path: &std::path::Path, forwarding: Forwarding) -> Result<Namespace, SystemError> {
@@ -193,6 +338,9 @@ impl<'up> Builder<'up> {
     /// Certificates, tokens and kubeconfigs of all clusters.
     async fn certificates(&self) -> Result<(), UpErrorKind> {
         let make_all = || async {
+            if let Share::Part(here) = self.share {
+                return self.take_over_certificates(&here.part.secrets);
+            }
             // Clusters may have the same one. A key of an elliptic curve takes some microseconds: no thread for that.
             let mut authorities = BTreeMap::new();
             for cluster in &self.run.clusters {
@@ -209,6 +357,20 @@ impl<'up> Builder<'up> {
             Ok(())
         };
         self.certificates.get_or_try_init(make_all).await.copied()
+    }
+
+    /// Writes down what the machine that leads has made.
+    fn take_over_certificates(&self, secrets: &[File]) -> Result<(), UpErrorKind> {
+        let _pass = self.gate.pass()?;
+        for file in secrets {
+            file.store().act(|| format!("write `{}`", file.path.display()))?;
+        }
+        for cluster in self.run.clusters.iter().filter(|cluster| self.share.has(self.options, &cluster.name)) {
+            let path = pki::token_file(&cluster.pki);
+            let token = secrets.iter().find(|file| file.path == path).map_or("", |file| file.content.as_str());
+            site::write_kubeconfigs(cluster, token)?;
+        }
+        Ok(())
     }
 
     async fn certificates_of(&self, cluster: &ClusterState, authority: Arc<Issued>) -> Result<(), UpErrorKind> {
@@ -246,6 +408,9 @@ impl<'up> Builder<'up> {
             let failed = |kind| UpErrorKind::EtcdSetup { cluster: name.to_string(), kind };
             etcd_setup::set_up(part.state, self.gate).await.map_err(failed)?;
             self.etcds.send_modify(|etcds| *etcds += 1);
+            if let Share::Part(here) = self.share {
+                drop(here.told.send(Told::Etcd));
+            }
             self.say(&format!("{name}: etcd knows its users"));
             Ok(())
         };
@@ -282,6 +447,12 @@ impl<'up> Builder<'up> {
 
     /// Waits until all etcds check who asks.
     async fn all_etcds(&self) {
+        if let Share::Part(here) = self.share {
+            let mut all = here.all_etcds.clone();
+            // The sender lives as long as this work.
+            drop(all.wait_for(|all| *all).await);
+            return;
+        }
         let mut etcds = self.etcds.subscribe();
         // The sender is here, so there is no error.
         drop(etcds.wait_for(|etcds| *etcds == self.run.clusters.len()).await);
@@ -301,7 +472,7 @@ impl<'up> Builder<'up> {
     /// before any cluster is connected.
     async fn raise_router(&self) -> Result<Namespace, UpErrorKind> {
         let namespace = self.namespace(&self.run.wan_netns, Forwarding::On).await?;
-        if self.extent == Extent::NetworkAndEtcd {
+        if self.extent == Extent::NetworkAndEtcd || matches!(self.share, Share::Part(_)) {
             return Ok(namespace);
         }
         let interfaces = self.run.clusters.iter().map(wan_link).collect();
@@ -327,14 +498,25 @@ impl<'up> Builder<'up> {
             Index::BRIDGE,
         )
         .await?;
-        let router = part.cluster.router_address();
-        wan.add_address(far, router, part.cluster.node_cidr().prefix_len()).await?;
-        namespace.add_route(everywhere(), router).await?;
+        match self.share {
+            Share::Lead => self.route_to(part, wan, far).await?,
+            Share::Part(here) => patch_through(&here.link, part, wan, far).await?,
+        }
+        namespace.add_route(everywhere(), part.cluster.router_address()).await?;
         for node in part.cluster.nodes() {
-            wan.add_route(node.pod_cidr(), node.address()).await?;
             namespace.add_route(node.pod_cidr(), node.address()).await?;
         }
         self.say(&format!("{}: connected to the router", part.state.name));
+        Ok(())
+    }
+
+    /// Gives the router its address on a cluster's segment, and routes to the cluster's pods.
+    async fn route_to(&self, part: Part<'up>, wan: &Namespace, link: Index) -> Result<(), UpErrorKind> {
+        let prefix = part.cluster.node_cidr().prefix_len();
+        wan.add_address(link, part.cluster.router_address(), prefix).await?;
+        for node in part.cluster.nodes() {
+            wan.add_route(node.pod_cidr(), node.address()).await?;
+        }
         Ok(())
     }
 
@@ -389,5 +571,35 @@ impl<'up> Builder<'up> {
         ready.await?;
         self.say(&format!("{name} is ready"));
         Ok(())
+    }
+}
+
+/// Joins the far end of a cluster's link to the interface that leads to the machine with the router.
+async fn patch_through(
+    link: &OutpostLink,
+    part: Part<'_>,
+    wan: &Namespace,
+    far: Index,
+) -> Result<(), UpErrorKind> {
+    let bridge = Index::patch(part.position);
+    wan.add_bridge(&format!("{PATCH}{}", part.position), bridge, part.cluster.router_address()).await?;
+    wan.join_bridge(far, bridge).await?;
+    Ok(nic::plug_in(link.segment(&part.state.name)?, wan, bridge).await?)
+}
+
+/// Certificates, keys and token of a cluster.
+fn secrets(cluster: &ClusterState) -> Result<Vec<File>, SystemError> {
+    let act = || format!("read `{}`", cluster.pki.display());
+    let read = |path: PathBuf| Ok(File { content: fs::read_to_string(&path)?, path });
+    let entries = fs::read_dir(&cluster.pki).act(act)?;
+    entries.map(|entry| entry.and_then(|entry| read(entry.path()))).collect::<io::Result<_>>().act(act)
+}
+
+fn not_up(outpost: &Outpost, error: NotUp) -> UpErrorKind {
+    match error {
+        NotUp::System(error) => UpErrorKind::System(error),
+        NotUp::Failed { why, rejection } => {
+            UpErrorKind::Elsewhere { clusters: outpost.clusters().to_vec(), why, rejection }
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Diagnostics, Template};
 
 /// The description that is used when none is given.
@@ -16,7 +18,7 @@ const DEFAULT_FILE: &str = "fixtures/agents/mesh-agent.yaml";
 
 /// A cluster mesh agent, as a file of `kind: Agent` describes it. Valid by construction: every placeholder is known
 /// where it is used, and files are written below the run's folder only.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSpec {
     pub(crate) name: String,
     pub(crate) description: String,
@@ -114,7 +116,7 @@ impl Default for AgentSpec {
 }
 
 /// One of an agent's programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
     pub(crate) command: Vec<Template>,
     pub(crate) env: BTreeMap<String, Template>,
@@ -163,7 +165,7 @@ impl Role {
 }
 
 /// A file that an agent needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentFile {
     /// Where; below the run's folder.
     pub path: Template,
@@ -172,7 +174,7 @@ pub struct AgentFile {
 }
 
 /// How a program tells that it is ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ready {
     /// It sends `READY=1` to its `NOTIFY_SOCKET` (`sd_notify(3)`).
     Notify,
@@ -187,7 +189,7 @@ pub enum Ready {
 }
 
 /// The signal that asks an agent to end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopSignal {
     /// SIGTERM.
     #[default]
@@ -204,7 +206,7 @@ impl StopSignal {
 }
 
 /// What an agent needs apart from its own programs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
     /// Its nodes have a cgroup namespace each, with their cgroup v2 mounted as root at `/sys/fs/cgroup`.
     pub cgroup_namespace: bool,
@@ -217,7 +219,7 @@ pub struct Needs {
 }
 
 /// CustomResourceDefinitions that an agent needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeededCrds {
     /// Folder with their manifests; only `{binDir}` may be in it.
     pub folder: Template,
@@ -226,7 +228,7 @@ pub struct NeededCrds {
 }
 
 /// Something that an agent claims to be able to do. Conformance cases name those that they need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Capability {
     /// Backends of a global service come from all clusters that share it.
     GlobalServices,

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A process ended: its pidfd became readable, and it was waited for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// Its name.
     pub process: String,
@@ -14,7 +14,7 @@ pub struct Ended {
 }
 
 /// A process was started and said that it is ready.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// Its name.
     pub process: String,
@@ -23,7 +23,7 @@ pub struct Started {
 }
 
 /// A process is stopped (SIGSTOP): each of its threads was seen in state `T`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspended {
     /// Its name.
     pub process: String,
@@ -34,7 +34,7 @@ pub struct Suspended {
 }
 
 /// A process goes on (SIGCONT): none of its threads was seen in state `T`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
     /// Its name.
     pub process: String,
@@ -45,7 +45,7 @@ pub struct Resumed {
 }
 
 /// A cgroup is frozen: `frozen 1` in its `cgroup.events`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
     /// The cgroup.
     pub cgroup: PathBuf,
@@ -54,7 +54,7 @@ pub struct Frozen {
 }
 
 /// A cgroup is not frozen: `frozen 0` in its `cgroup.events`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thawed {
     /// The cgroup.
     pub cgroup: PathBuf,
@@ -63,7 +63,7 @@ pub struct Thawed {
 }
 
 /// A cgroup has no processes any more: `populated 0` in its `cgroup.events`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emptied {
     /// The cgroup.
     pub cgroup: PathBuf,
@@ -72,7 +72,7 @@ pub struct Emptied {
 }
 
 /// How the far end of a link sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkSeen {
     /// Namespace of the far end: the node's, or the router's.
     pub netns: PathBuf,
@@ -83,7 +83,7 @@ pub struct LinkSeen {
 }
 
 /// A node lost its power.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeCrashed {
     /// The node.
     pub node: String,
@@ -98,7 +98,7 @@ pub struct NodeCrashed {
 }
 
 /// A node runs again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeBooted {
     /// The node.
     pub node: String,
@@ -109,7 +109,7 @@ pub struct NodeBooted {
 }
 
 /// A whole cluster lost its power.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterCrashed {
     /// The cluster.
     pub cluster: String,
@@ -122,7 +122,7 @@ pub struct ClusterCrashed {
 }
 
 /// A whole cluster runs again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterBooted {
     /// The cluster.
     pub cluster: String,
@@ -135,7 +135,7 @@ pub struct ClusterBooted {
 }
 
 /// An etcd lost its data and has another identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EtcdReset {
     /// The cluster.
     pub cluster: String,

@@ -1,10 +1,12 @@
 //! How the machines of a mesh that is spread over several reach each other.
 
-use std::{collections::BTreeMap, net::SocketAddrV4};
+use std::{collections::BTreeMap, io, net::SocketAddrV4};
 
 use ipnet::Ipv4Net;
 use mesh_types::ClusterName;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Act, SystemError};
 
 /// Environment variable of the machine that leads: a JSON list of an [`OutpostLink`] for each other machine.
 pub const OUTPOSTS: &str = "MESHBED_OUTPOSTS";
@@ -25,4 +27,12 @@ pub struct OutpostLink {
     /// Hardware address, on the machine that reads this, of the interface that is the link between the segment of each of
     /// [`Self::clusters`] and the router.
     pub segments: BTreeMap<ClusterName, String>,
+}
+
+impl OutpostLink {
+    /// Hardware address of the interface that leads to the segment of `cluster`, or away from it.
+    pub(crate) fn segment(&self, cluster: &ClusterName) -> Result<&str, SystemError> {
+        let found = self.segments.get(cluster).map(String::as_str);
+        found.ok_or_else(|| io::ErrorKind::NotFound.into()).act(|| format!("find the interface to cluster `{cluster}`"))
+    }
 }

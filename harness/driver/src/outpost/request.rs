@@ -1,0 +1,152 @@
+//! What an outpost is asked for. Every connection begins with one of these.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    net::SocketAddrV4,
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+};
+
+use mesh_types::ClusterName;
+use serde::{Deserialize, Serialize};
+
+use super::order::Order;
+use crate::{ExitedProcess, Rejection, RunId, RunState, UpOptions};
+
+/// Permissions of keys and tokens.
+const SECRET: u32 = 0o600;
+
+/// Whom a connection is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Call {
+    /// This crate.
+    Driver(Request),
+    /// Whoever serves the rest (the engine), in its own words.
+    Engine(serde_json::Value),
+}
+
+/// What this crate does at an outpost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// A [`Hello`], then for each line that comes the time there (`CLOCK_MONOTONIC`, nanoseconds).
+    Clock,
+    /// Bring clusters up and keep them as long as the connection lasts: [`Tell`] one way, [`Told`] the other.
+    Up(Box<Part>),
+    /// An [`Answer`] with what the order returns, as JSON.
+    Order(RunId, Order),
+    /// An [`Answer`] with a list of files and what is in them: all of a folder.
+    ReadFolder(PathBuf),
+    /// An [`Answer`] with nothing: these files have this in them now, each replaced in one step.
+    WriteFiles(Vec<File>),
+    /// Bytes both ways.
+    Relay(RelayTarget),
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Where.
+    pub path: PathBuf,
+    /// What is in it; all of ours are text.
+    pub content: String,
+}
+
+impl File {
+    /// Writes it in one step, for nobody but root to read, as all that is secret.
+    pub(crate) fn store(&self) -> io::Result<()> {
+        let draft = self.path.with_added_extension("new");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(SECRET);
+        options.open(&draft)?.write_all(self.content.as_bytes())?;
+        fs::rename(draft, &self.path)
+    }
+}
+
+/// What an outpost says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Release of its kernel.
+    pub kernel: String,
+    /// How many times slower than usual it is.
+    pub slowness: f64,
+}
+
+/// Where a relay leads to, at the outpost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelayTarget {
+    /// In the network namespace that is pinned there, or in that of the machine.
+    Tcp(Option<PathBuf>, SocketAddrV4),
+    /// A socket with a path.
+    Unix(PathBuf),
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer<T> {
+    /// It was done.
+    Done(T),
+    /// It was not; why, with all causes.
+    Failed(String),
+}
+
+impl<T> From<Answer<T>> for Result<T, String> {
+    fn from(answer: Answer<T>) -> Self {
+        match answer {
+            Answer::Done(value) => Ok(value),
+            Answer::Failed(why) => Err(why),
+        }
+    }
+}
+
+/// The clusters that an outpost brings up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// The whole topology, as text.
+    pub topology: String,
+    /// How the run is brought up.
+    pub options: UpOptions,
+    /// The clusters that are there.
+    pub clusters: Vec<ClusterName>,
+    /// Certificates, keys and tokens of all clusters, which the machine that leads has made.
+    pub secrets: Vec<File>,
+}
+
+/// What the machine that leads says to one that brings clusters up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tell {
+    /// The etcds of all clusters know their users.
+    AllEtcds,
+    /// Take them down.
+    Down,
+}
+
+/// What a machine that brings clusters up says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    /// The ground is there: names and addresses are known.
+    Planned(Box<RunState>),
+    /// Something was done, in words.
+    Progress(String),
+    /// One more etcd knows its users.
+    Etcd,
+    /// Everything runs.
+    Ready(Box<RunState>),
+    /// It did not come up.
+    Failed {
+        /// Why, with all causes.
+        why: String,
+        /// The program that the kernel did not take and the process that loads it, if that is why.
+        rejection: Option<(String, Rejection)>,
+    },
+    /// A process ended although nobody told it to.
+    Exited(ExitedProcess),
+    /// Nothing is left; or what is.
+    Down(Result<(), String>),
+}
