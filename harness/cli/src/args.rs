@@ -99,6 +99,9 @@ pub(crate) enum Command {
     /// What impairs the links between clusters; meshes start it themselves.
     #[command(hide = true)]
     Wan(WanArgs),
+    /// Do on this machine what the one that leads a mesh asks for.
+    #[command(hide = true)]
+    Outpost,
 }
 
 /// The agent under test.

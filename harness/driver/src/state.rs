@@ -120,6 +120,21 @@ impl RunState {
         !self.kept && !self.harness_is_alive()
     }
 
+    /// Takes over which nodes of `cluster` are off and which of its links are cut from `theirs`.
+    pub(crate) fn follow_cluster(&mut self, cluster: &ClusterName, theirs: &Self) {
+        let of = |name: &str| self.find_node(name).is_some_and(|(owner, _)| owner.name == *cluster);
+        let is_its_link = |link: &CutLink| match link {
+            CutLink::Node(node) => of(node),
+            CutLink::Cluster(name) => name == cluster.as_str(),
+        };
+        let off =
+            self.switched_off.iter().filter(|node| !of(node)).chain(theirs.switched_off.iter().filter(|node| of(node)));
+        let off = off.cloned().collect();
+        let ours = self.cut_links.iter().filter(|link| !is_its_link(link));
+        let cut = ours.chain(theirs.cut_links.iter().filter(|link| is_its_link(link))).cloned().collect();
+        (self.switched_off, self.cut_links) = (off, cut);
+    }
+
     /// Reads a `run.json`.
     pub fn load(path: &Path) -> Result<Self, SystemError> {
         let act = || format!("read `{}`", path.display());

@@ -575,12 +575,7 @@ impl<'up> Builder<'up> {
 }
 
 /// Joins the far end of a cluster's link to the interface that leads to the machine with the router.
-async fn patch_through(
-    link: &OutpostLink,
-    part: Part<'_>,
-    wan: &Namespace,
-    far: Index,
-) -> Result<(), UpErrorKind> {
+async fn patch_through(link: &OutpostLink, part: Part<'_>, wan: &Namespace, far: Index) -> Result<(), UpErrorKind> {
     let bridge = Index::patch(part.position);
     wan.add_bridge(&format!("{PATCH}{}", part.position), bridge, part.cluster.router_address()).await?;
     wan.join_bridge(far, bridge).await?;

@@ -73,23 +73,23 @@ async fn root_processes_end_and_start_again() {
     };
     let control = mesh.control().clone();
     let agent = "agent-alpha-1";
-    let before = control.pid(agent).unwrap().unwrap();
+    let before = control.pid(agent).await.unwrap().unwrap();
     let ended = control.kill(agent).await.unwrap();
     assert_eq!((ended.process.as_str(), ended.pid), (agent, before));
     assert!(!Path::new(&format!("/proc/{before}")).exists(), "not even a zombie is left");
-    assert_eq!(control.pid(agent).unwrap(), None);
+    assert_eq!(control.pid(agent).await.unwrap(), None);
     assert!(matches!(process_error(control.kill(agent).await), ProcessError::NotRunning { .. }));
     let started = control.start(agent).await.unwrap();
-    assert_eq!(control.pid(agent).unwrap(), Some(started.pid));
+    assert_eq!(control.pid(agent).await.unwrap(), Some(started.pid));
     assert!(matches!(process_error(control.start(agent).await), ProcessError::Running { .. }));
-    assert!(control.is_running("no-such-thing").is_err());
+    assert!(control.is_running("no-such-thing").await.is_err());
 
     control.stop("exporter-beta", Duration::from_secs(5)).await.unwrap();
     fs::write(directory.path().join("ignore"), "").unwrap();
     control.start("exporter-beta").await.unwrap();
     let stubborn = control.stop("exporter-beta", NOTHING).await;
     assert!(matches!(process_error(stubborn), ProcessError::NotEnded { .. }));
-    assert!(control.is_running("exporter-beta").unwrap());
+    assert!(control.is_running("exporter-beta").await.unwrap());
     control.kill("exporter-beta").await.unwrap();
 
     let state = control.state();
@@ -110,7 +110,7 @@ async fn root_suspended_processes_stand_still() {
     let control = mesh.control();
     let suspended = control.suspend("apiserver-alpha").await.unwrap();
     assert!(suspended.threads >= 1);
-    assert!(control.is_running("apiserver-alpha").unwrap());
+    assert!(control.is_running("apiserver-alpha").await.unwrap());
     assert_eq!(greeting(mesh.state()).unwrap(), None, "the kernel accepts, and nobody answers");
     // etcd has many threads.
     assert!(control.suspend("etcd-alpha").await.unwrap().threads > 3);
@@ -223,14 +223,14 @@ async fn root_nodes_crash_and_boot() {
             .success()
     );
     in_node("ip link add lxc1 type veth peer name lxc2");
-    let agent = control.pid("agent-alpha-1").unwrap().unwrap();
+    let agent = control.pid("agent-alpha-1").await.unwrap().unwrap();
 
     let crashed = control.crash_node("alpha-1").await.unwrap();
     assert!(!crashed.link.carrier && crashed.emptied.killed.contains(&agent), "{crashed:?}");
     assert_eq!((crashed.pins, crashed.namespaces), (1, 2), "{crashed:?}");
     assert!(!node.netns.exists() && !pod.exists() && !node.cgroup.exists());
     assert!(!node.bpf_root.join("map").exists());
-    assert!(!control.is_running("kubelet-alpha-1").unwrap());
+    assert!(!control.is_running("kubelet-alpha-1").await.unwrap());
     assert!(matches!(control.crash_node("alpha-1").await.unwrap_err().kind, ControlErrorKind::SwitchedOff(_)));
     assert!(control.freeze_node("alpha-1").await.is_err());
     assert!(control.state().switched_off.contains("alpha-1"));
@@ -242,7 +242,7 @@ async fn root_nodes_crash_and_boot() {
     assert!(matches!(control.boot_node("alpha-1").await.unwrap_err().kind, ControlErrorKind::SwitchedOn(_)));
     talk_again(&peer.netns, &node.netns, node.ip);
     talk_again(&state.node("beta", "beta-1").unwrap().netns, &node.netns, node.ip);
-    assert!(control.is_running("kubelet-alpha-1").unwrap() && control.is_running("agent-alpha-1").unwrap());
+    assert!(control.is_running("kubelet-alpha-1").await.unwrap() && control.is_running("agent-alpha-1").await.unwrap());
 
     // A cable that was pulled stays pulled.
     control.node_link("alpha-1", Link::Down).await.unwrap();
@@ -274,9 +274,9 @@ async fn root_clusters_crash_and_boot() {
     assert_eq!((crashed.nodes.len(), crashed.control_plane.killed.len()), (1, 3), "{crashed:?}");
     assert!(!crashed.link.carrier);
     for name in ["etcd-alpha", "apiserver-alpha", "exporter-alpha", "agent-alpha-1"] {
-        assert!(!control.is_running(name).unwrap(), "{name}");
+        assert!(!control.is_running(name).await.unwrap(), "{name}");
     }
-    assert!(control.is_running("etcd-beta").unwrap());
+    assert!(control.is_running("etcd-beta").await.unwrap());
     assert_quiet(&mesh).await;
 
     let booted = control.boot_cluster("alpha").await.unwrap();
@@ -381,14 +381,14 @@ async fn root_a_kept_mesh_is_controlled_by_others() {
     drop(control);
 
     let control = Control::attach(&run).await.unwrap();
-    assert!(!control.is_running("agent-beta-1").unwrap());
+    assert!(!control.is_running("agent-beta-1").await.unwrap());
     let started = control.start("agent-beta-1").await.unwrap();
     control.start("apiserver-alpha").await.unwrap();
     assert_eq!(greeting(&control.state()).unwrap().as_deref(), Some("greetings"));
     control.boot_node("alpha-1").await.unwrap();
     drop(control);
     let again = Control::attach(&run).await.unwrap();
-    assert_eq!(again.pid("agent-beta-1").unwrap(), Some(started.pid), "it outlives whoever started it");
+    assert_eq!(again.pid("agent-beta-1").await.unwrap(), Some(started.pid), "it outlives whoever started it");
     again.kill("agent-beta-1").await.unwrap();
     down(&run).await.unwrap();
     assert_gone(&run);

@@ -211,7 +211,7 @@ async fn root_certificates_are_rotated_under_a_running_etcd() {
         let mesh = mesh(tls).await;
         let (control, alpha) = (mesh.control(), alpha(mesh.state()));
         fill(alpha);
-        let pid = control.pid("etcd-alpha").unwrap();
+        let pid = control.pid("etcd-alpha").await.unwrap();
         let mut shown = vec![control.presented_serial("alpha").await.unwrap()];
         for _ in 0..2 {
             let [rotated] = &control.rotate("alpha", CertificateName::EtcdServer).await.unwrap()[..] else {
@@ -232,7 +232,7 @@ async fn root_certificates_are_rotated_under_a_running_etcd() {
             etcdctl(alpha, alpha, &file, "get cilium/.heartbeat").unwrap();
         }
         assert_remote(alpha, remote);
-        assert_eq!(control.pid("etcd-alpha").unwrap(), pid, "nobody was restarted");
+        assert_eq!(control.pid("etcd-alpha").await.unwrap(), pid, "nobody was restarted");
         assert!(!alpha.pki.join("saved").exists(), "there is nothing to put back");
         mesh.down().await.unwrap();
     }

@@ -1,9 +1,7 @@
 //! The clock of a run.
 
-use std::time::Duration;
-
+use meshbed_driver::monotonic_ns;
 use meshbed_events::Micros;
-use rustix::time::{ClockId, clock_gettime};
 
 /// `CLOCK_MONOTONIC` with the start of the run as zero. The probes stamp with the same clock, in other processes.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +29,4 @@ impl RunClock {
     pub fn at(&self, monotonic_ns: u64) -> Micros {
         Micros(monotonic_ns.saturating_sub(self.start_ns) / 1_000)
     }
-}
-
-/// `CLOCK_MONOTONIC` now, in nanoseconds.
-pub(crate) fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let since_boot = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
-    u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -18,6 +18,8 @@ mod kubernetes;
 mod language;
 mod logs;
 mod maps;
+mod observers;
+mod place;
 mod probe;
 mod propagation;
 mod recorder;
@@ -37,6 +39,7 @@ pub use fault::AnyFault;
 pub use kubernetes::{Cluster, KubernetesError};
 pub use language::{Mesh, Scenario};
 pub use maps::{MapReadError, read_maps};
+pub use place::answerer;
 pub use recorder::{Listener, Recorder};
 pub use run::{Keep, RunOptions, RunOutcome, run};
 pub use view::{

@@ -6,20 +6,18 @@ use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use meshbed_driver::RunState;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::inotify::{AddWatchFlags, InitFlags, Inotify},
 };
-
-use crate::world::World;
+use serde::{Deserialize, Serialize};
 
 /// How long the thread sleeps at most when nothing is written: then it looks whether it is to stop.
 const WAKE_EVERY: Duration = Duration::from_millis(100);
@@ -31,12 +29,23 @@ const LINES_MAX: usize = 5_000;
 const CHUNK: u64 = 1 << 20;
 
 /// From where on logs are followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Since {
     /// All that is there.
     Beginning,
     /// What comes: all else is of another run on the same mesh.
     Now,
+}
+
+/// A line of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    /// Name of the process.
+    pub(crate) process: String,
+    /// The level that it names, if it does.
+    pub(crate) level: String,
+    /// Itself.
+    pub(crate) text: String,
 }
 
 /// Follows the logs on a thread of its own until it is dropped.
@@ -46,16 +55,15 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Starts following all logs of the run, from their beginning or only what is written from now on.
-    pub(crate) fn follow(state: &RunState, from: Since, world: Arc<Mutex<World>>) -> std::io::Result<Self> {
+    /// Starts following all logs in `folder`, from their beginning or only what is written from now on.
+    pub(crate) fn follow(
+        folder: &Path,
+        from: Since,
+        mut told: impl FnMut(Line) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        inotify.add_watch(&state.logs_dir, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)?;
-        let clusters = state.processes.iter().map(|process| {
-            // What is between the clusters is nobody's.
-            (process.name.clone(), process.cluster.as_ref().map(ToString::to_string).unwrap_or_default())
-        });
-        let mut follower =
-            Follower { folder: state.logs_dir.clone(), clusters: clusters.collect(), files: BTreeMap::new(), world };
+        inotify.add_watch(folder, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)?;
+        let mut follower = Follower { folder: folder.to_owned(), files: BTreeMap::new() };
         if from == Since::Now {
             follower.skip_all();
         }
@@ -63,10 +71,10 @@ impl Logs {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("logs".to_owned()).spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                follower.read_all();
+                follower.read_all(&mut told);
                 wait(&inotify);
             }
-            follower.read_all();
+            follower.read_all(&mut told);
         })?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -94,10 +102,7 @@ fn wait(inotify: &Inotify) {
 
 struct Follower {
     folder: PathBuf,
-    /// Cluster of each process.
-    clusters: BTreeMap<String, String>,
     files: BTreeMap<PathBuf, Followed>,
-    world: Arc<Mutex<World>>,
 }
 
 /// How far a file was read.
@@ -119,15 +124,12 @@ impl Follower {
         }
     }
 
-    fn read_all(&mut self) {
+    fn read_all(&mut self, told: &mut impl FnMut(Line)) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
             let Some(process) = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
-            for line in self.files.entry(path.clone()).or_default().read(&path) {
-                let cluster = self.clusters.get(&process).cloned().unwrap_or_default();
-                let (level, text) = (level(&line), line);
-                let mut world = self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                world.log(&cluster, &process, level, text);
+            for text in self.files.entry(path.clone()).or_default().read(&path) {
+                told(Line { process: process.clone(), level: level(&text).to_owned(), text });
             }
         }
     }

@@ -1,31 +1,44 @@
 //! Probe clients: `meshbed-pod probe` inside client pods, one process each, one JSON line a request.
 
 use std::{
+    io,
     path::Path,
     process::Stdio,
     sync::{Arc, Mutex},
 };
 
 use mesh_types::ClusterName;
+use meshbed_driver::{Call, Outpost, Writer};
 use meshbed_events::{Answer, ErrorKind, Outcome, Request};
 use meshbed_node::PodState;
 use meshbed_scenario::Probe;
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufRead, AsyncBufReadExt, BufReader},
+    process::{Child, ChildStdout, Command},
     task::JoinHandle,
 };
 
-use crate::world::World;
+use crate::{
+    place::{PodOn, Question},
+    world::World,
+};
 
 /// A running client.
 pub(crate) struct Client {
     cluster: ClusterName,
     pod: String,
-    child: Child,
+    process: Process,
     reader: JoinHandle<()>,
+}
+
+/// The process of a client.
+enum Process {
+    /// On this machine.
+    Here(Child),
+    /// On another machine: it runs as long as our half of its connection is there.
+    Elsewhere(Writer),
 }
 
 /// Why a client could not be started.
@@ -49,68 +62,99 @@ pub(crate) struct Target<'a> {
 }
 
 impl Client {
-    /// Starts the client inside `pod`; its requests go to `world` until it is stopped.
-    pub(crate) fn start(
+    /// Starts the client inside `pod`, on the machine of `outpost` if there is one; its requests go to `world` until it is stopped.
+    pub(crate) async fn start(
         cluster: &ClusterName,
-        node: &str,
-        pod: &PodState,
+        (node, pod): &PodOn,
         program: &Path,
         target: &Target<'_>,
+        outpost: Option<&Arc<Outpost>>,
         world: &Arc<Mutex<World>>,
     ) -> Result<Self, ProbeError> {
         let failed = |source| ProbeError { cluster: cluster.clone(), pod: pod.name.clone(), source };
-        let probe = target.probe;
-        let mut command = meshbed_node::exec::command_in_pod(pod, program);
-        command
-            .args(["probe", "--target", &target.address, "--host", &probe.service.name, "--path", "/"])
-            .args(["--rate", &probe.rate.to_string(), "--timeout-ms", &probe.timeout.as_millis().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
-        let mut child = Command::from(command).kill_on_drop(true).spawn().map_err(failed)?;
-        let stdout = child.stdout.take().ok_or_else(|| failed(std::io::ErrorKind::BrokenPipe.into()))?;
         let head = RequestHead {
             cluster: cluster.to_string(),
             client: pod.name.clone(),
-            node: node.to_owned(),
-            service: format!("{}:{}", probe.service, probe.port),
+            node: node.clone(),
+            service: format!("{}:{}", target.probe.service, target.probe.port),
+            outpost: outpost.cloned(),
         };
-        let world_of_reader = Arc::clone(world);
-        let reader = tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                match serde_json::from_str::<Line>(&line) {
-                    Ok(line) => {
-                        let mut world = lock(&world_of_reader);
-                        let request = head.request(line, &world);
-                        world.request(request);
-                    }
-                    Err(error) => tracing::error!(%error, line, "the probe printed what is no request"),
-                }
+        let (process, reader) = match outpost {
+            None => {
+                let (child, stdout) = start_here(pod, program, target).map_err(failed)?;
+                (Process::Here(child), tokio::spawn(read(stdout, head, Arc::clone(world))))
             }
-        });
+            Some(outpost) => {
+                let (program, arguments) = (program.to_owned(), target.arguments());
+                let question = Question::Program { pod: Box::new(pod.clone()), program, arguments };
+                let call = Call::Engine(serde_json::to_value(question).map_err(io::Error::from).map_err(failed)?);
+                let (stdout, writer) = outpost.open(&call).await.map_err(|error| failed(error.source))?;
+                (Process::Elsewhere(writer), tokio::spawn(read(stdout, head, Arc::clone(world))))
+            }
+        };
         lock(world).client(cluster, &pod.name);
-        Ok(Self { cluster: cluster.clone(), pod: pod.name.clone(), child, reader })
+        Ok(Self { cluster: cluster.clone(), pod: pod.name.clone(), process, reader })
     }
 
     /// Whether its process has ended, most likely with its pod.
     pub(crate) fn is_over(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        match &mut self.process {
+            Process::Here(child) => !matches!(child.try_wait(), Ok(None)),
+            Process::Elsewhere(_) => self.reader.is_finished(),
+        }
     }
 
     /// Asks the client to stop and waits until its last request is in.
-    pub(crate) async fn stop(mut self, world: &Arc<Mutex<World>>) {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // It may have ended by itself: then there is nothing to signal.
-            let _gone = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGTERM).is_err();
-        }
-        if let Err(error) = self.child.wait().await {
-            tracing::error!(pod = self.pod, %error, "failed to wait for the probe");
+    pub(crate) async fn stop(self, world: &Arc<Mutex<World>>) {
+        match self.process {
+            Process::Here(mut child) => {
+                if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                    // It may have ended by itself: then there is nothing to signal.
+                    let _gone = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGTERM).is_err();
+                }
+                if let Err(error) = child.wait().await {
+                    tracing::error!(pod = self.pod, %error, "failed to wait for the probe");
+                }
+            }
+            Process::Elsewhere(writer) => drop(writer),
         }
         if let Err(error) = self.reader.await {
             tracing::error!(pod = self.pod, %error, "the probe's reader failed");
         }
         lock(world).client_stopped(&self.cluster, &self.pod);
+    }
+}
+
+impl Target<'_> {
+    /// Arguments of the client.
+    fn arguments(&self) -> Vec<String> {
+        let Probe { service, rate, timeout, .. } = self.probe;
+        let (rate, timeout) = (rate.to_string(), timeout.as_millis().to_string());
+        let words = ["probe", "--target", &self.address, "--host", &service.name, "--path", "/", "--rate", &rate];
+        words.into_iter().chain(["--timeout-ms", &timeout]).map(str::to_owned).collect()
+    }
+}
+
+fn start_here(pod: &PodState, program: &Path, target: &Target<'_>) -> io::Result<(Child, BufReader<ChildStdout>)> {
+    let mut command = meshbed_node::exec::command_in_pod(pod, program);
+    command.args(target.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = Command::from(command).kill_on_drop(true).spawn()?;
+    let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    Ok((child, BufReader::new(stdout)))
+}
+
+/// Tells the world of each request, until the client ends.
+async fn read(printed: impl AsyncBufRead + Unpin, head: RequestHead, world: Arc<Mutex<World>>) {
+    let mut lines = printed.lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str::<Line>(&line) {
+            Ok(line) => {
+                let mut world = lock(&world);
+                let request = head.request(line, &world);
+                world.request(request);
+            }
+            Err(error) => tracing::error!(%error, line, "the probe printed what is no request"),
+        }
     }
 }
 
@@ -125,6 +169,8 @@ struct RequestHead {
     client: String,
     node: String,
     service: String,
+    /// The machine by whose clock the client stamps, if it is not ours.
+    outpost: Option<Arc<Outpost>>,
 }
 
 impl RequestHead {
@@ -136,15 +182,16 @@ impl RequestHead {
             }
             _ => Outcome::Failed(ErrorKind::Malformed),
         };
+        let at = |ns| world.clock.at(self.outpost.as_ref().map_or(ns, |outpost| outpost.our_time(ns)));
         Request {
             cluster: self.cluster.clone(),
             client: self.client.clone(),
             node: self.node.clone(),
             service: self.service.clone(),
             sequence: line.seq,
-            sent: world.clock.at(line.sent_ns),
-            done: world.clock.at(line.done_ns),
-            opened: line.opened_ns.map(|opened| world.clock.at(opened)),
+            sent: at(line.sent_ns),
+            done: at(line.done_ns),
+            opened: line.opened_ns.map(at),
             outcome,
         }
     }

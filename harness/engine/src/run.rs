@@ -1,32 +1,23 @@
 //! One run: mesh up, steps, mesh down, verdict.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use mesh_types::ClusterName;
 use meshbed_driver::{Mesh, Rejection, RunState, UpOptions};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::{Instant, timeout_at},
-};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Listener, Recorder, RunClock, fence,
-    kubernetes::Cluster,
+    Listener, Recorder, RunClock,
     language::Scenario,
-    logs::{Logs, Since},
-    maps::{Pace, Reader},
+    logs::Since,
+    observers::Observers,
+    place,
     probe::lock,
-    propagation,
     stage::{Stage, chain},
-    watch,
     world::World,
 };
 
@@ -92,6 +83,16 @@ pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::
         let text = format!(
             "this machine is {:.1} times slower than usual: so much longer may things take",
             scenario.slowness()
+        );
+        lock(&world).emit(Event::Note { text });
+    }
+    for outpost in &up.outposts {
+        let clusters: Vec<&str> = outpost.clusters().iter().map(ClusterName::as_str).collect();
+        let text = format!(
+            "{} on a machine of its own with kernel {}; its clock is known to within {:.1?}",
+            clusters.join(", "),
+            outpost.hello().kernel,
+            outpost.clock_error()
         );
         lock(&world).emit(Event::Note { text });
     }
@@ -190,7 +191,7 @@ impl OnMesh<'_> {
     /// Watches, reads and runs the steps.
     async fn run(self, world: &Arc<Mutex<World>>, interrupt: &CancellationToken) -> (Verdict, Left) {
         lock(world).emit(Event::MeshReady);
-        let observed = match Observers::start(&self.mesh.control().state(), self.logs, world).await {
+        let observed = match Observers::start(self.mesh.control(), self.logs, world).await {
             Ok(observed) => observed,
             Err(error) => {
                 lock(world).emit(Event::Note { text: chain(error.as_ref()) });
@@ -203,7 +204,8 @@ impl OnMesh<'_> {
             Stage::new(self.scenario.clone(), control, clusters, Arc::clone(world), self.pod_program, self.seed);
         let verdict = unless_ended(self.mesh, world, interrupt, all_steps(&stage)).await;
         stage.stop_probes().await;
-        lock(world).follow_changes(&self.mesh.control().state());
+        let traces = place::fetch_traces(self.mesh.control()).await;
+        lock(world).follow_changes(&self.mesh.control().state(), &traces);
         let cleared = async {
             match stage.clear().await {
                 Ok(()) => Verdict::Passed,
@@ -260,92 +262,6 @@ async fn all_steps(stage: &Stage) -> Verdict {
     Verdict::Passed
 }
 
-/// Everything that tells the world what happens; stops when dropped.
-pub(crate) struct Observers {
-    clusters: BTreeMap<ClusterName, Cluster>,
-    tasks: JoinSet<()>,
-    /// Kept because they stop when they are dropped.
-    _maps: Option<Reader>,
-    _logs: Option<Logs>,
-}
-
-impl Observers {
-    pub(crate) fn clusters(&self) -> &BTreeMap<ClusterName, Cluster> {
-        &self.clusters
-    }
-
-    /// Everything that can be seen of the mesh.
-    pub(crate) async fn start(state: &RunState, logs: Since, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
-        let mut objects = Self::of_objects(state, world).await?;
-        let maps = Reader::start(bpf_roots(state), Pace::Measure, Arc::clone(world))?;
-        let logs = Logs::follow(state, logs, Arc::clone(world))?;
-        propagation::follow(&state.clusters, &mut objects.tasks, world);
-        Ok(Self { _maps: Some(maps), _logs: Some(logs), ..objects })
-    }
-
-    /// What a person looks at: Kubernetes objects, then maps. Clusters that give no list within `lists_max` are gone for
-    /// now; of the others no map is called wrong only because its services are not known yet.
-    pub(crate) async fn of_view(
-        state: &RunState,
-        world: &Arc<Mutex<World>>,
-        lists_max: Duration,
-    ) -> Result<Self, Unobserved> {
-        let objects = Self::of_objects(state, world).await?;
-        let missing = listed(world, &BTreeSet::new(), lists_max).await;
-        if !missing.is_empty() {
-            tracing::info!(?missing, "going on without");
-        }
-        let maps = Reader::start(bpf_roots(state), Pace::Show, Arc::clone(world))?;
-        Ok(Self { _maps: Some(maps), ..objects })
-    }
-
-    /// Only Kubernetes objects.
-    pub(crate) async fn of_objects(state: &RunState, world: &Arc<Mutex<World>>) -> Result<Self, Unobserved> {
-        let mut clusters = BTreeMap::new();
-        let mut tasks = JoinSet::new();
-        let (sender, mut seen) = mpsc::channel(watch::QUEUE_MAX);
-        for cluster in &state.clusters {
-            let connected = Cluster::connect(cluster.name.clone(), &cluster.kubeconfig_host).await?;
-            watch::watch(&connected, &mut tasks, &sender);
-            clusters.insert(cluster.name.clone(), connected);
-        }
-        let of_watches = Arc::clone(world);
-        tasks.spawn(async move {
-            while let Some(seen) = seen.recv().await {
-                lock(&of_watches).seen(seen);
-            }
-        });
-        tasks.spawn(fence::follow(Arc::new(clusters.clone()), Arc::clone(world)));
-        Ok(Self { clusters, tasks, _maps: None, _logs: None })
-    }
-}
-
-/// Waits until the watches know what there is in every cluster that is not `silent`; returns what is missing when
-/// `wait_max` has passed.
-pub(crate) async fn listed(
-    world: &Arc<Mutex<World>>,
-    silent: &BTreeSet<ClusterName>,
-    wait_max: Duration,
-) -> Vec<String> {
-    let mut changes = lock(world).changes();
-    let deadline = Instant::now() + wait_max;
-    loop {
-        changes.mark_unchanged();
-        let missing = lock(world).unlisted(silent);
-        if missing.is_empty() || timeout_at(deadline, changes.changed()).await.is_err() {
-            return missing;
-        }
-    }
-}
-
-/// Why the mesh could not be observed.
-type Unobserved = Box<dyn std::error::Error + Send + Sync>;
-
-/// bpffs of every node, in the order of the world's nodes.
-fn bpf_roots(state: &RunState) -> Vec<PathBuf> {
-    state.clusters.iter().flat_map(|cluster| &cluster.nodes).map(|node| node.bpf_root.clone()).collect()
-}
-
 fn leave(mesh: Mesh, world: &Mutex<World>) -> Option<RunState> {
     match mesh.keep() {
         Ok(state) => Some(state),
@@ -379,7 +295,7 @@ fn info(options: &RunOptions) -> RunInfo {
         scenario_file: scenario.file().display().to_string(),
         topology: topology.name().to_owned(),
         environment: "netns".to_owned(),
-        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        kernel: kernels(up),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: jiff::Timestamp::now().to_string(),
         clusters: topology.clusters().iter().map(|cluster| (cluster.name().to_string(), nodes(cluster))).collect(),
@@ -406,4 +322,14 @@ fn agents(up: &UpOptions, topology: &meshbed_scenario::Topology) -> String {
     let of =
         |cluster: &meshbed_scenario::Cluster| format!("{}: {}", cluster.name(), up.agent_of(cluster.name()).name());
     topology.clusters().iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// Release of the kernel, or of each of the kernels with the clusters that are on it.
+fn kernels(up: &UpOptions) -> String {
+    let ours = rustix::system::uname().release().to_string_lossy().into_owned();
+    let others = up.outposts.iter().map(|outpost| {
+        let clusters: Vec<&str> = outpost.clusters().iter().map(ClusterName::as_str).collect();
+        format!("{} ({})", outpost.hello().kernel, clusters.join(", "))
+    });
+    std::iter::once(ours).chain(others).collect::<Vec<_>>().join(", ")
 }

@@ -9,7 +9,6 @@ use std::{
 
 use mesh_types::ClusterName;
 use meshbed_driver::Control;
-use meshbed_node::PodState;
 use meshbed_scenario::{DeploymentKey, Probe};
 use tokio::time::{Instant, timeout_at};
 
@@ -17,6 +16,7 @@ use crate::{
     fault::{AnyFault, FaultError, Injected, Injection},
     kubernetes::{Cluster, KubernetesError},
     language::Scenario,
+    place::{self, PodOn},
     probe::{Client, ProbeError, Target, lock},
     world::World,
 };
@@ -172,7 +172,7 @@ impl Stage {
         for (cluster, of) in self.clusters.iter().filter(|(cluster, _)| probe.asks_from(cluster)) {
             let ip = of.cluster_ip(&probe.service).await?;
             let target = Target { address: format!("{ip}:{}", probe.port), probe: &probe };
-            clients.extend(self.start_clients(cluster, &probe, &target)?);
+            clients.extend(self.start_clients(cluster, &probe, &target).await?);
         }
         if clients.is_empty() {
             return Err(StepError::NoClients { name: name.to_owned(), deployment: probe.from });
@@ -181,17 +181,19 @@ impl Stage {
         Ok(())
     }
 
-    fn start_clients(
+    async fn start_clients(
         &self,
         cluster: &ClusterName,
         probe: &Probe,
         target: &Target<'_>,
     ) -> Result<Vec<Client>, StepError> {
-        let start = |(node, pod): (String, PodState)| {
-            Client::start(cluster, &node, &pod, &self.pod_program, target, &self.world)
-                .map_err(|source| StepError::Probe { name: probe.name.clone(), source })
-        };
-        self.pods(cluster, &probe.from)?.into_iter().map(start).collect()
+        let outpost = self.control.outpost_of(cluster.as_str());
+        let mut clients = Vec::new();
+        for pod in self.pods(cluster, &probe.from).await? {
+            let client = Client::start(cluster, &pod, &self.pod_program, target, outpost, &self.world).await;
+            clients.push(client.map_err(|source| StepError::Probe { name: probe.name.clone(), source })?);
+        }
+        Ok(clients)
     }
 
     pub(crate) async fn stop_probe(&self, name: &str) {
@@ -211,24 +213,17 @@ impl Stage {
     }
 
     /// The ready pods of a deployment with their nodes and processes, as the kubelets wrote them down.
-    pub(crate) fn pods(
+    pub(crate) async fn pods(
         &self,
         cluster: &ClusterName,
         deployment: &DeploymentKey,
-    ) -> Result<Vec<(String, PodState)>, StepError> {
+    ) -> Result<Vec<PodOn>, StepError> {
         let names: BTreeSet<String> = {
             let world = lock(&self.world);
             world.objects[cluster].deployment_pods(&deployment.to_string()).into_keys().collect()
         };
-        let state = self.control.state();
-        let nodes = state.cluster(cluster.as_str()).map_or(&[][..], |cluster| &cluster.nodes);
-        let states: Vec<(String, PodState)> = nodes
-            .iter()
-            .flat_map(|node| {
-                let states = PodState::list(&node.kubelet_state_dir).unwrap_or_default();
-                states.into_iter().map(|state| (node.name.clone(), state))
-            })
-            .collect();
+        let states = place::of_cluster(&self.control, cluster.as_str()).await;
+        let states = states.map_err(StepError::action(format!("list the pods of cluster `{cluster}`")))?;
         let find = |pod: &String| {
             let found = states.iter().find(|(_, state)| format!("{}/{}", state.namespace, state.name) == *pod);
             found.cloned().ok_or_else(|| StepError::Pod { cluster: cluster.clone(), pod: pod.clone() })

@@ -23,6 +23,7 @@ mod man;
 mod matrix;
 mod meshes;
 mod mutants;
+mod outpost;
 mod replay;
 mod report;
 mod run;
@@ -75,6 +76,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Apiserver(args) => apiserver::run(args),
         Command::Kubelet(options) => kubelet::run(options),
         Command::Wan(args) => wan::run(args),
+        Command::Outpost => outpost::run(),
     }
 }
 

@@ -40,8 +40,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     if scenarios.len() > 1 && args.junit_file.is_some() {
         return Err(usage("`--junit-file` is for one scenario", "each run has its own `junit.xml` among its reports"));
     }
-    let under_test = UnderTest::of(&args.agent)?;
-    let exit = super::runtime()?.block_on(all(args, &under_test, &scenarios))?;
+    let mut under_test = UnderTest::of(&args.agent)?;
+    let exit = super::runtime()?.block_on(async {
+        under_test.reach_outposts().await?;
+        all(args, &under_test, &scenarios).await
+    })?;
     Ok(if args.exit_zero_on_failure && exit == Exit::Failed { Exit::Success } else { exit })
 }
 

@@ -5,11 +5,13 @@ use std::{
     fs,
     os::unix::fs::lchown,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context;
+use futures::future::try_join_all;
 use mesh_types::ClusterName;
-use meshbed_driver::{Mesh, Programs, RunId, UpOptions};
+use meshbed_driver::{Mesh, OUTPOSTS, Outpost, OutpostLink, Programs, RunId, UpOptions};
 use meshbed_engine::{Keep, RunOptions, RunOutcome, Scenario};
 use meshbed_events::Stamped;
 use meshbed_scenario::AgentSpec;
@@ -28,6 +30,8 @@ pub(super) struct UnderTest {
     pub(super) agent: AgentSpec,
     agents: BTreeMap<ClusterName, AgentSpec>,
     env: Vec<(String, String)>,
+    /// Machines that have some of the clusters.
+    outposts: Vec<Arc<Outpost>>,
 }
 
 impl UnderTest {
@@ -49,9 +53,24 @@ impl UnderTest {
         for (cluster, given) in &args.agent_in {
             agents.insert(cluster.parse::<ClusterName>()?, self::agent(given)?);
         }
-        let under_test = Self { programs, agent, agents, env: args.agent_env.clone() };
+        let under_test = Self { programs, agent, agents, env: args.agent_env.clone(), outposts: Vec::new() };
         under_test.require()?;
         Ok(under_test)
+    }
+
+    /// Waits until the machines that have some of the clusters are there, if this one leads such a mesh.
+    pub(super) async fn reach_outposts(&mut self) -> anyhow::Result<()> {
+        let Ok(told) = std::env::var(OUTPOSTS) else { return Ok(()) };
+        let links: Vec<OutpostLink> =
+            serde_json::from_str(&told).with_context(|| format!("failed to read `{OUTPOSTS}`"))?;
+        let reached = try_join_all(links.into_iter().map(Outpost::reach)).await?;
+        self.outposts = reached.into_iter().map(Arc::new).collect();
+        Ok(())
+    }
+
+    /// How many times slower than usual the slowest machine is.
+    fn slowness(&self) -> f64 {
+        self.outposts.iter().map(|outpost| outpost.hello().slowness).fold(guest::slowness(), f64::max)
     }
 
     /// The same with another agent.
@@ -83,6 +102,7 @@ impl UnderTest {
         up.agent = self.agent.clone();
         up.agents.clone_from(&self.agents);
         up.env.clone_from(&self.env);
+        up.outposts.clone_from(&self.outposts);
         up
     }
 }
@@ -127,7 +147,7 @@ impl UnderTest {
         let id = RunId::random()?;
         let folder = reports.join(folder_name(&id, run.scenario.name()));
         fs::create_dir_all(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
-        let slowness = guest::slowness();
+        let slowness = self.slowness();
         let options = RunOptions {
             up: self.up_options(id, run.seed).slowed(slowness),
             scenario: run.scenario.slowed(slowness),

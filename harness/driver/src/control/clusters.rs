@@ -6,7 +6,7 @@ use super::{
     ClusterBooted, ClusterCrashed, Control, ControlError, ControlErrorKind, LinkSeen, Started, error::While, nodes::see,
 };
 use crate::{
-    ProcessRole,
+    Order, ProcessRole,
     links::{Index, Link},
     namespace::Namespace,
     network::wan_link,
@@ -17,17 +17,26 @@ use crate::{
 impl Control {
     /// Takes the power of a whole cluster away: control plane and nodes, its link to the others first.
     pub async fn crash_cluster(&self, cluster: &str) -> Result<ClusterCrashed, ControlError> {
+        if let Some(outpost) = self.outpost_of(cluster) {
+            return self.order(outpost, Order::CrashCluster(cluster.to_owned())).await;
+        }
         self.crash_all(cluster).await.during(|| format!("crash cluster `{cluster}`"))
     }
 
     /// Boots a cluster that crashed: etcd and API server with their old data, then exporter and nodes. Nodes that were
     /// crashed one by one before boot as well.
     pub async fn boot_cluster(&self, cluster: &str) -> Result<ClusterBooted, ControlError> {
+        if let Some(outpost) = self.outpost_of(cluster) {
+            return self.order(outpost, Order::BootCluster(cluster.to_owned())).await;
+        }
         self.boot_all(cluster).await.during(|| format!("boot cluster `{cluster}`"))
     }
 
     /// Pulls the cable between a cluster and the router, or plugs it in again: the cluster is alone, and all is well within it.
     pub async fn cluster_link(&self, cluster: &str, link: Link) -> Result<LinkSeen, ControlError> {
+        if let Some(outpost) = self.outpost_of(cluster) {
+            return self.order(outpost, Order::ClusterLink(cluster.to_owned(), link)).await;
+        }
         let cut = async {
             let state = self.find_cluster(cluster)?;
             let seen = self.set_cluster_link(&state, link).await?;

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::{Control, ControlError, ControlErrorKind, EtcdReset, blocking, error::While};
 use crate::{
-    ProcessRole,
+    Order, ProcessRole,
     error::{Act, SystemError},
     etcd_setup, http,
     process::KILL_DEADLINE,
@@ -20,11 +20,17 @@ impl Control {
     /// Lets the etcd of `cluster` lose everything: it is killed, its data is removed, and another etcd with another
     /// cluster ID starts in its place, with the same users.
     pub async fn reset_etcd(&self, cluster: &str) -> Result<EtcdReset, ControlError> {
+        if let Some(outpost) = self.outpost_of(cluster) {
+            return self.order(outpost, Order::ResetEtcd(cluster.to_owned())).await;
+        }
         self.reset(cluster).await.during(|| format!("reset the etcd of cluster `{cluster}`"))
     }
 
     /// etcd's own cluster ID (not the mesh's) of the etcd of `cluster`, in hexadecimal digits.
     pub async fn etcd_cluster_id(&self, cluster: &str) -> Result<String, ControlError> {
+        if let Some(outpost) = self.outpost_of(cluster) {
+            return self.order(outpost, Order::EtcdClusterId(cluster.to_owned())).await;
+        }
         let ask = async { Ok::<_, ControlErrorKind>(ask_cluster_id(&self.find_cluster(cluster)?.netns).await?) };
         ask.await.during(|| format!("ask the etcd of cluster `{cluster}` for its cluster ID"))
     }

@@ -7,6 +7,7 @@
 mod certificates;
 mod cgroups;
 mod clusters;
+mod elsewhere;
 mod error;
 mod etcd;
 mod mesh_config;
@@ -34,7 +35,7 @@ pub use witness::{
 };
 
 use crate::{
-    ProcessRole, RunId, RunState,
+    Outpost, ProcessRole, RunId, RunState,
     error::{Act, SystemError},
     gate::Gate,
     inventory::find_run,
@@ -61,6 +62,8 @@ struct Shared {
     processes: BTreeMap<String, AsyncMutex<Process>>,
     /// Where unexpected ends are told; nowhere for a mesh that another program made.
     exits: Option<ExitSender>,
+    /// Machines that have some of the clusters.
+    outposts: Vec<Arc<Outpost>>,
     /// Closed when the run is being removed.
     gate: Arc<Gate>,
     /// Ports of the Kubernetes APIs on this machine.
@@ -73,9 +76,10 @@ impl Control {
         processes: Vec<Process>,
         reservations: Vec<OwnedFd>,
         exits: ExitSender,
+        outposts: Vec<Arc<Outpost>>,
         gate: &Arc<Gate>,
     ) -> Self {
-        Self::new(state, processes, reservations, Some(exits), Arc::clone(gate))
+        Self::new(state, processes, reservations, Some(exits), outposts, Arc::clone(gate))
     }
 
     fn new(
@@ -83,11 +87,12 @@ impl Control {
         processes: Vec<Process>,
         reservations: Vec<OwnedFd>,
         exits: Option<ExitSender>,
+        outposts: Vec<Arc<Outpost>>,
         gate: Arc<Gate>,
     ) -> Self {
         let named = |process: Process| (process.state().name.clone(), AsyncMutex::new(process));
         let processes = processes.into_iter().map(named).collect();
-        let shared = Shared { state: Mutex::new(state), processes, exits, gate, _reservations: reservations };
+        let shared = Shared { state: Mutex::new(state), processes, exits, outposts, gate, _reservations: reservations };
         Self { shared: Arc::new(shared) }
     }
 
@@ -102,7 +107,7 @@ impl Control {
         }
         let adopted: Result<Vec<_>, _> = state.processes.iter().cloned().map(Process::adopt).collect();
         let processes = adopted.map_err(|error| ControlError::new(act(), error.into()))?;
-        Ok(Self::new(state, processes, Vec::new(), None, Arc::default()))
+        Ok(Self::new(state, processes, Vec::new(), None, Vec::new(), Arc::default()))
     }
 
     /// What the run consists of now.

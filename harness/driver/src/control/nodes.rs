@@ -12,7 +12,7 @@ use super::{
     error::While,
 };
 use crate::{
-    RunState, cgroup,
+    Order, RunState, cgroup,
     error::{Act, SystemError},
     layout::is_pod_netns,
     links::{Index, Link},
@@ -28,16 +28,25 @@ impl Control {
     /// killed, pods included, and what a machine holds in memory goes: BPF maps and programs, interfaces, routes,
     /// connections, network namespaces. Its disk (state folders, configuration files) stays.
     pub async fn crash_node(&self, node: &str) -> Result<NodeCrashed, ControlError> {
+        if let Some(outpost) = self.outpost_of_node(node) {
+            return self.order(outpost, Order::CrashNode(node.to_owned())).await;
+        }
         self.crash(node).await.during(|| format!("crash node `{node}`"))
     }
 
     /// Boots a node that crashed: a new namespace on the same cable, empty maps; kubelet and agent start and are waited for.
     pub async fn boot_node(&self, node: &str) -> Result<NodeBooted, ControlError> {
+        if let Some(outpost) = self.outpost_of_node(node) {
+            return self.order(outpost, Order::BootNode(node.to_owned())).await;
+        }
         self.boot(node).await.during(|| format!("boot node `{node}`"))
     }
 
     /// Pulls a node's cable, or plugs it in again. No route is lost: the far end of its `eth0` is what goes down.
     pub async fn node_link(&self, node: &str, link: Link) -> Result<LinkSeen, ControlError> {
+        if let Some(outpost) = self.outpost_of_node(node) {
+            return self.order(outpost, Order::NodeLink(node.to_owned(), link)).await;
+        }
         let cut = async {
             let (cluster, state) = self.find_powered(node)?;
             let seen = set_node_link(&cluster, &state, link).await?;
@@ -50,12 +59,18 @@ impl Control {
     /// Stops everything on a node, pods included. Its kernel goes on: it answers ARP and accepts connections. To make it
     /// silent as well, pull its cable.
     pub async fn freeze_node(&self, node: &str) -> Result<Frozen, ControlError> {
+        if let Some(outpost) = self.outpost_of_node(node) {
+            return self.order(outpost, Order::FreezeNode(node.to_owned())).await;
+        }
         let (_, state) = self.find_powered(node).during(|| format!("freeze node `{node}`"))?;
         self.freeze(&state.cgroup).await
     }
 
     /// Lets everything on a node go on.
     pub async fn thaw_node(&self, node: &str) -> Result<Thawed, ControlError> {
+        if let Some(outpost) = self.outpost_of_node(node) {
+            return self.order(outpost, Order::ThawNode(node.to_owned())).await;
+        }
         let (_, state) = self.find_powered(node).during(|| format!("thaw node `{node}`"))?;
         self.thaw(&state.cgroup).await
     }

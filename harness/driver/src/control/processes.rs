@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{Control, ControlError, ControlErrorKind, END_DEADLINE, Ended, Resumed, Started, Suspended, error::While};
 use crate::{
+    Order,
     error::{Act, ProcessError},
     pidfd::Pidfd,
     process::{KILL_DEADLINE, Process},
@@ -25,12 +26,15 @@ const STOPPED: char = 'T';
 
 impl Control {
     /// Whether the process called `name` exists now; stopped and frozen ones do.
-    pub fn is_running(&self, name: &str) -> Result<bool, ControlError> {
-        self.pid(name).map(|pid| pid.is_some())
+    pub async fn is_running(&self, name: &str) -> Result<bool, ControlError> {
+        self.pid(name).await.map(|pid| pid.is_some())
     }
 
     /// Number of the process called `name` if it exists now.
-    pub fn pid(&self, name: &str) -> Result<Option<u32>, ControlError> {
+    pub async fn pid(&self, name: &str) -> Result<Option<u32>, ControlError> {
+        if let Some(outpost) = self.outpost_of_process(name) {
+            return self.order(outpost, Order::Pid(name.to_owned())).await;
+        }
         let identity = self.lock_state().process(name).map(|process| process.identity);
         let identity = identity.ok_or_else(|| ControlErrorKind::UnknownProcess(name.to_owned()));
         let identity = identity.during(|| format!("look at `{name}`"))?;
@@ -40,12 +44,18 @@ impl Control {
     /// Kills the process called `name` (SIGKILL) and waits until it is gone. One that is not there is an error: nothing
     /// would show that anything was done.
     pub async fn kill(&self, name: &str) -> Result<Ended, ControlError> {
+        if let Some(outpost) = self.outpost_of_process(name) {
+            return self.order(outpost, Order::Kill(name.to_owned())).await;
+        }
         self.end(name, Signal::SIGKILL, KILL_DEADLINE).await.during(|| format!("kill `{name}`"))
     }
 
     /// Asks the process called `name` to end (SIGTERM, or what its description says) and waits until it is gone, at
     /// most for `deadline`. After an error it may still end, which is then no surprise to anybody.
     pub async fn stop(&self, name: &str, deadline: Duration) -> Result<Ended, ControlError> {
+        if let Some(outpost) = self.outpost_of_process(name) {
+            return self.order(outpost, Order::Stop(name.to_owned(), deadline)).await;
+        }
         let stop = async {
             let number = self.process(name).await?.state().launch.stop_signal;
             self.end(name, Signal::try_from(number).unwrap_or(Signal::SIGTERM), deadline).await
@@ -55,11 +65,17 @@ impl Control {
 
     /// Starts the process called `name` again after its end, as it was started the last time, and waits until it is ready.
     pub async fn start(&self, name: &str) -> Result<Started, ControlError> {
+        if let Some(outpost) = self.outpost_of_process(name) {
+            return self.order(outpost, Order::Start(name.to_owned())).await;
+        }
         self.start_now(name).await.during(|| format!("start `{name}`"))
     }
 
     /// Stops the process called `name`, kills it if it does not end within [`END_DEADLINE`], and starts it again.
     pub async fn restart(&self, name: &str) -> Result<Started, ControlError> {
+        if let Some(outpost) = self.outpost_of_process(name) {
+            return self.order(outpost, Order::Restart(name.to_owned())).await;
+        }
         match self.stop(name, END_DEADLINE).await {
             Err(ControlError { kind: ControlErrorKind::Process(ProcessError::NotEnded { .. }), .. }) => {
                 self.kill(name).await?;
@@ -74,6 +90,9 @@ impl Control {
     /// Stops every thread of the process called `name` (SIGSTOP). It keeps its sockets, and the kernel goes on answering
     /// for them.
     pub async fn suspend(&self, name: &str) -> Result<Suspended, ControlError> {
+        if let Some(outpost) = self.outpost_of_process(name) {
+            return self.order(outpost, Order::Suspend(name.to_owned())).await;
+        }
         let seen = self.signal_and_see(name, Signal::SIGSTOP, |states| states.iter().all(|state| *state == STOPPED));
         let (pid, threads) = seen.await.during(|| format!("suspend `{name}`"))?;
         Ok(Suspended { process: name.to_owned(), pid, threads })
@@ -81,6 +100,9 @@ impl Control {
 
     /// Lets the process called `name` go on (SIGCONT).
     pub async fn resume(&self, name: &str) -> Result<Resumed, ControlError> {
+        if let Some(outpost) = self.outpost_of_process(name) {
+            return self.order(outpost, Order::Resume(name.to_owned())).await;
+        }
         let seen = self.signal_and_see(name, Signal::SIGCONT, |states| states.iter().all(|state| *state != STOPPED));
         let (pid, threads) = seen.await.during(|| format!("resume `{name}`"))?;
         Ok(Resumed { process: name.to_owned(), pid, threads })

@@ -7,6 +7,7 @@ use tokio::{process::Command, time::timeout};
 
 use super::{Control, ControlError, ControlErrorKind, error::While};
 use crate::{
+    Order,
     error::{Act, SystemError},
     programs::node_process,
     state::ProcessRole,
@@ -19,6 +20,9 @@ impl Control {
     /// Asks the agent of `node` how its remote clusters are; `None` if it does not answer. The answer is JSON of some kind:
     /// Cilium's model, if the agent's description is right.
     pub async fn remote_status(&self, node: &str) -> Result<Option<Value>, ControlError> {
+        if let Some(outpost) = self.outpost_of_node(node) {
+            return self.order(outpost, Order::RemoteStatus(node.to_owned())).await;
+        }
         let act = || format!("ask the agent of node `{node}` about its remote clusters");
         let name = node_process(ProcessRole::Agent, node);
         let command = self.lock_state().process(&name).map(|process| process.launch.status.clone());

@@ -3,18 +3,11 @@
 //! Here each of them has a *shadow*, so that whoever asks its Kubernetes API, its etcd or its API server's admin socket does that as
 //! if the cluster were here: the same files and addresses, and a relay behind each. All else needs the outpost itself.
 
-use std::{
-    io,
-    net::SocketAddrV4,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddrV4, path::PathBuf, sync::Arc, time::Duration};
 
-use mesh_types::ClusterName;
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, oneshot},
     task::JoinHandle,
     time::timeout,
 };
@@ -105,7 +98,9 @@ impl Rising {
                 Some(Told::Ready(state)) => return Ok((self.follow(exits), state)),
                 Some(Told::Failed { why, rejection }) => return Err(NotUp::Failed { why, rejection }),
                 Some(other) => told(other),
-                None => return Err(NotUp::System(SystemError { act: act(), source: io::ErrorKind::UnexpectedEof.into() })),
+                None => {
+                    return Err(NotUp::System(SystemError { act: act(), source: io::ErrorKind::UnexpectedEof.into() }));
+                }
             }
         }
     }
@@ -133,11 +128,6 @@ impl Rising {
 impl Far {
     pub(crate) fn outpost(&self) -> &Arc<Outpost> {
         &self.outpost
-    }
-
-    /// Whether `cluster` is one of them.
-    pub(crate) fn has(&self, cluster: &ClusterName) -> bool {
-        self.outpost.clusters().contains(cluster)
     }
 
     /// Takes them down. What is left, in words, is the error.

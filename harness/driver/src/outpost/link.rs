@@ -33,6 +33,8 @@ impl OutpostLink {
     /// Hardware address of the interface that leads to the segment of `cluster`, or away from it.
     pub(crate) fn segment(&self, cluster: &ClusterName) -> Result<&str, SystemError> {
         let found = self.segments.get(cluster).map(String::as_str);
-        found.ok_or_else(|| io::ErrorKind::NotFound.into()).act(|| format!("find the interface to cluster `{cluster}`"))
+        found
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+            .act(|| format!("find the interface to cluster `{cluster}`"))
     }
 }

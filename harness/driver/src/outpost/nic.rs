@@ -42,7 +42,11 @@ pub(crate) async fn plug_in(mac: &str, namespace: &Namespace, bridge: Index) -> 
     let message: LinkMessageBuilder<LinkUnspec> = LinkUnspec::new_with_index(index).setns_by_fd(namespace.raw_fd());
     netlink.link().set(message.build()).execute().await.act(act)?;
     // It may have another number there.
-    let index = find(namespace.netlink(), mac).await.act(act)?.ok_or(io::ErrorKind::NotFound.into()).act(act)?;
+    let index = find(namespace.netlink(), mac)
+        .await
+        .act(act)?
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        .act(act)?;
     namespace.join_bridge(index, bridge).await
 }
 
@@ -72,7 +76,8 @@ async fn returned(netlink: &rtnetlink::Handle, mac: &str) -> Result<u32, SystemE
 async fn find(netlink: &rtnetlink::Handle, mac: &str) -> Result<Option<u32>, rtnetlink::Error> {
     let mut links = netlink.link().get().execute();
     while let Some(link) = links.try_next().await? {
-        let is_it = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Address(bytes) if written(bytes) == mac);
+        let is_it =
+            |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Address(bytes) if written(bytes) == mac);
         if link.attributes.iter().any(is_it) {
             return Ok(Some(link.header.index));
         }

@@ -66,7 +66,7 @@ impl File {
 }
 
 /// What an outpost says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     /// Release of its kernel.
     pub kernel: String,
@@ -119,7 +119,7 @@ pub struct Part {
 /// What the machine that leads says to one that brings clusters up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tell {
+pub(crate) enum Tell {
     /// The etcds of all clusters know their users.
     AllEtcds,
     /// Take them down.
@@ -129,7 +129,7 @@ pub enum Tell {
 /// What a machine that brings clusters up says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Told {
+pub(crate) enum Told {
     /// The ground is there: names and addresses are known.
     Planned(Box<RunState>),
     /// Something was done, in words.

@@ -178,7 +178,9 @@ async fn relay(target: RelayTarget, reader: Reader, writer: Writer) -> io::Resul
     let mut near = tokio::io::join(reader, writer);
     match target {
         RelayTarget::Unix(path) => copy_bidirectional(&mut near, &mut UnixStream::connect(path).await?).await,
-        RelayTarget::Tcp(None, to) => copy_bidirectional(&mut near, &mut connected(TcpStream::connect(to).await?)?).await,
+        RelayTarget::Tcp(None, to) => {
+            copy_bidirectional(&mut near, &mut connected(TcpStream::connect(to).await?)?).await
+        }
         RelayTarget::Tcp(Some(netns), to) => {
             let stream = spawn_blocking(move || in_netns(&netns, || dial(to))).await.map_err(io::Error::other)?;
             let stream = stream.map_err(|error| error.source)?;
@@ -231,6 +233,11 @@ async fn reply<T: serde::Serialize>(writer: &mut Writer, result: Result<T, Strin
 
 /// An error with all its causes.
 pub(super) fn in_words(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

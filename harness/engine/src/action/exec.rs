@@ -1,13 +1,17 @@
 //! `exec`: a command in a pod.
 
-use std::{fmt, process::Stdio, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use mesh_types::ClusterName;
+use meshbed_node::PodState;
 use meshbed_scenario::{Clusters, DeploymentKey, Element, Strings, element, record};
 
 use super::{Action, AnyAction};
-use crate::stage::{Stage, StepError};
+use crate::{
+    place::{self, Errand, Output},
+    stage::{Stage, StepError},
+};
 
 /// In the language.
 pub(super) const ELEMENT: Element<AnyAction> = element!("exec", Exec);
@@ -42,8 +46,8 @@ impl Action for Exec {
     fn perform<'a>(&'a self, stage: &'a Stage) -> BoxFuture<'a, Result<(), StepError>> {
         async move {
             for cluster in &self.clusters {
-                for (_, pod) in stage.pods(cluster, &self.deployment)? {
-                    self.run_in(cluster, &pod).await?;
+                for (_, pod) in stage.pods(cluster, &self.deployment).await? {
+                    self.run_in(stage, cluster, pod).await?;
                 }
             }
             Ok(())
@@ -53,17 +57,14 @@ impl Action for Exec {
 }
 
 impl Exec {
-    async fn run_in(&self, cluster: &ClusterName, pod: &meshbed_node::PodState) -> Result<(), StepError> {
-        let what = || format!("run `{}` in pod `{}` of {cluster}", self.command.join(" "), pod.name);
-        let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
-        let mut command = meshbed_node::exec::command_in_pod(pod, std::path::Path::new(program));
-        command.args(arguments).stdin(Stdio::null());
-        let running = tokio::process::Command::from(command).kill_on_drop(true).output();
-        let ended = tokio::time::timeout(self.timeout.unwrap_or(TIMEOUT), running).await;
-        let output = ended.map_err(StepError::action(what()))?.map_err(StepError::action(what()))?;
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if !output.status.success() {
-            return Err(StepError::action(what())(format!("{}: {}", output.status, text.trim())));
+    async fn run_in(&self, stage: &Stage, cluster: &ClusterName, pod: PodState) -> Result<(), StepError> {
+        let name = pod.name.clone();
+        let what = || format!("run `{}` in pod `{name}` of {cluster}", self.command.join(" "));
+        let errand = Errand::Exec(Box::new(pod), self.command.to_vec(), self.timeout.unwrap_or(TIMEOUT));
+        let output = place::run(&stage.control, cluster.as_str(), errand).await;
+        let Output { failure, text } = output.map_err(StepError::action(what()))?;
+        if let Some(status) = failure {
+            return Err(StepError::action(what())(format!("{status}: {}", text.trim())));
         }
         match &self.contains {
             Some(wanted) if !text.contains(wanted) => {

@@ -13,7 +13,10 @@ use meshbed_events::{Event, Micros, RunRecord, StepOutcome};
 use tokio_util::sync::CancellationToken;
 
 use super::{BenchError, Samples, etcd, up};
-use crate::{Recorder, RunClock, Scenario, logs::Since, probe::lock, run::Observers, stage::Stage, world::World};
+use crate::{
+    Recorder, RunClock, Scenario, logs::Since, observers::Observers, probe::lock, propagation::Traces, stage::Stage,
+    world::World,
+};
 
 /// Steps before the first kill, which are not measured.
 const STEPS_BEFORE: usize = 1;
@@ -98,7 +101,7 @@ async fn measure(
     let recorder = Recorder::new(None, Box::new(|_| {}))?;
     let clock = RunClock::start();
     let world = Arc::new(Mutex::new(World::new(scenario.topology(), scenario.grace(), clock, recorder)));
-    let observers = Observers::start(mesh.state(), Since::Beginning, &world).await?;
+    let observers = Observers::start(mesh.control(), Since::Beginning, &world).await?;
     let (clusters, pods) = (observers.clusters().clone(), options.programs.meshbed_pod.clone());
     let stage = Stage::new(scenario.clone(), mesh.control().clone(), clusters, Arc::clone(&world), pods, 0);
     let mut began = clock.now();
@@ -115,7 +118,7 @@ async fn measure(
         }
     }
     stage.stop_probes().await;
-    lock(&world).follow_changes(&mesh.control().state());
+    lock(&world).follow_changes(&mesh.control().state(), &Traces::new());
     let of = mesh.state().clusters.first().cloned().ok_or("there is no cluster")?;
     let repeat = options.repeat;
     let baseline = tokio::task::spawn_blocking(move || etcd::put_to_watch(&of, repeat)).await??;

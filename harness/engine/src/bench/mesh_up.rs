@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BenchError, up};
 use crate::{
-    Recorder, RunClock, kubernetes::Cluster, logs::Since, probe::lock, run::Observers, stage::Stage, world::World,
+    Recorder, RunClock, kubernetes::Cluster, logs::Since, observers::Observers, probe::lock, stage::Stage, world::World,
 };
 
 /// When a mesh was ready, and when the first backend answered, both from the start.
@@ -61,7 +61,7 @@ async fn first_answer(
         }),
     )?;
     let world = Arc::new(Mutex::new(World::new(scenario.topology(), scenario.grace(), clock, recorder)));
-    let observers = Observers::start(mesh.state(), Since::Beginning, &world).await?;
+    let observers = Observers::start(mesh.control(), Since::Beginning, &world).await?;
     let clusters: BTreeMap<_, Cluster> = observers.clusters().clone();
     let program = programs.meshbed_pod.clone();
     let stage = Stage::new(scenario.clone(), mesh.control().clone(), clusters, Arc::clone(&world), program, 0);

@@ -143,13 +143,13 @@ async fn measure(
     let sync = start(mesh, &node, async || wait_until_right(&node, size, interrupt).await).await?;
     told(&format!("{size}: maps are right after {:?}", sync.0));
 
-    let before = usage(mesh)?;
+    let before = usage(mesh).await?;
     let (changes, took, latency) = blocking(interrupt, {
         let (cluster, root, rate, length) = (cluster.clone(), node.bpf_root.clone(), options.rate, options.length);
         move |interrupt| feed::churn(&cluster, &root, size, rate, length, interrupt)
     })
     .await?;
-    let after = usage(mesh)?;
+    let after = usage(mesh).await?;
     let churn_cpu = after.cpu.saturating_sub(before.cpu);
     Ok(Scaled { size, keys, alone, floor, sync, churn: (changes, took, after), churn_cpu, latency })
 }
@@ -202,7 +202,7 @@ async fn start(
     let begin = Instant::now();
     let starting = async { control.start(AGENT).await.map_err(BenchError::from) };
     tokio::try_join!(starting, right())?;
-    Ok((begin.elapsed(), usage(mesh)?))
+    Ok((begin.elapsed(), usage(mesh).await?))
 }
 
 async fn wait_until_right(node: &NodeState, size: Dimensions, interrupt: &CancellationToken) -> Result<(), BenchError> {
@@ -246,8 +246,8 @@ fn services(root: &Path, size: Dimensions) -> String {
 }
 
 /// What the agent has taken.
-fn usage(mesh: &Mesh) -> Result<Agent, BenchError> {
-    let pid = mesh.control().pid(AGENT)?.ok_or("the agent has ended")?;
+async fn usage(mesh: &Mesh) -> Result<Agent, BenchError> {
+    let pid = mesh.control().pid(AGENT).await?.ok_or("the agent has ended")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let cpu = processor_time(&stat).ok_or("`/proc/<pid>/stat` has no times")?;

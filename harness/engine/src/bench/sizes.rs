@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BenchError, Usage, generated, up};
 use crate::{
-    Recorder, RunClock, kubernetes::Cluster, logs::Since, probe::lock, run::Observers, stage::wait_until, world::World,
+    Recorder, RunClock, kubernetes::Cluster, logs::Since, observers::Observers, probe::lock, stage::wait_until,
+    world::World,
 };
 
 /// Nodes of each cluster.
@@ -94,7 +95,7 @@ async fn measure(
 async fn deploy(mesh: &Mesh, topology: &Topology, manifests: &[String], clock: RunClock) -> Result<(), BenchError> {
     let recorder = Recorder::new(None, Box::new(|_| {}))?;
     let world = Arc::new(Mutex::new(World::new(topology, Duration::ZERO, clock, recorder)));
-    let observers = Observers::start(mesh.state(), Since::Beginning, &world).await?;
+    let observers = Observers::start(mesh.control(), Since::Beginning, &world).await?;
     let clusters = observers.clusters().values().map(|cluster| {
         let number = topology.cluster(&cluster.name).map_or(0, |cluster| usize::from(cluster.id().get()));
         apply(cluster, manifests, number, &world)

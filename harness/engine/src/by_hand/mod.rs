@@ -19,8 +19,8 @@ pub use file::{FaultFile, FaultState, faults_dir};
 use crate::{
     Recorder, RunClock,
     fault::{AnyFault, FaultError, Injected, Injection},
+    observers::{Observers, listed},
     probe::lock,
-    run::{Observers, listed},
     stage::chain,
     world::World,
 };

@@ -52,7 +52,7 @@ impl Expect for Status {
             let mut findings: Vec<String> = self.of_node(look).into_iter().chain(self.of_deployment(look)).collect();
             if let Some(process) = &self.process {
                 let failed = StepError::action(format!("look for process `{process}`"));
-                let runs = look.stage.control.is_running(process).map_err(failed)?;
+                let runs = look.stage.control.is_running(process).await.map_err(failed)?;
                 if runs != self.running.unwrap_or(true) {
                     findings.push(format!("process {process} {}", if runs { "runs" } else { "does not run" }));
                 }

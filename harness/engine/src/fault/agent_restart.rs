@@ -48,7 +48,7 @@ impl Fault for AgentRestart {
 impl AgentRestart {
     async fn restart(&self, injection: &Injection, node: &NodeRef) -> Result<Injected, FaultError> {
         let (control, name) = (&injection.control, format!("agent-{}", node.node));
-        process::must_run(injection, &name)?;
+        process::must_run(injection, &name).await?;
         let strike = cuts::node_blind(injection, Strike::at(format!("agent of {node}")), &node.cluster, &node.node);
         let id = injection.strike(strike);
         let failed = |what: &str| FaultError::failed(format!("{what} process `{name}`"));

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
+use meshbed_node::PodState;
 use meshbed_oracle::{Cut, Place};
 use meshbed_scenario::{ClusterName, record};
 
@@ -35,7 +36,8 @@ impl Fault for ClusterDead {
     fn inject<'a>(&'a self, injection: &'a Injection) -> BoxFuture<'a, Result<Vec<Injected>, FaultError>> {
         async move {
             let cluster = self.cluster.clone();
-            let id = injection.strike(self.strike(injection));
+            let pods = injection.pod_states(&cluster).await?;
+            let id = injection.strike(self.strike(injection, &pods));
             let control = injection.control.clone();
             let failed = FaultError::failed(format!("crash cluster {cluster}"));
             let witness = control.crash_cluster(cluster.as_str()).await.map_err(failed)?;
@@ -51,10 +53,9 @@ impl Fault for ClusterDead {
 }
 
 impl ClusterDead {
-    fn strike(&self, injection: &Injection) -> Strike {
+    fn strike(&self, injection: &Injection, pods: &[PodState]) -> Strike {
         let cluster = &self.cluster;
-        let pods = injection.pod_states(cluster);
-        let strike = Strike::at(format!("cluster {cluster}")).kills(cluster, &pods).silences(cluster);
+        let strike = Strike::at(format!("cluster {cluster}")).kills(cluster, pods).silences(cluster);
         let mut strike = cuts::all_blind(strike, cluster);
         for other in injection.topology.clusters() {
             let from = Place::Cluster(other.name().clone());

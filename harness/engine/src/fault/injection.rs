@@ -16,10 +16,12 @@ use meshbed_etcd::Etcd;
 use meshbed_events::{Event, FaultId};
 use meshbed_node::PodState;
 use meshbed_scenario::{DeploymentKey, Topology};
+use serde::de::DeserializeOwned;
 
 use super::FaultError;
 use crate::{
     kubernetes::{Changed, Cluster},
+    place::{self, Errand},
     probe::lock,
     world::{Strike, World},
 };
@@ -101,12 +103,16 @@ impl Injection {
     }
 
     /// The ready pods of a deployment with their processes, as the kubelets wrote them down; at least one.
-    pub(crate) fn pods(&self, cluster: &ClusterName, deployment: &DeploymentKey) -> Result<Vec<PodState>, FaultError> {
+    pub(crate) async fn pods(
+        &self,
+        cluster: &ClusterName,
+        deployment: &DeploymentKey,
+    ) -> Result<Vec<PodState>, FaultError> {
         let names: BTreeSet<String> = {
             let world = lock(&self.world);
             world.objects[cluster].deployment_pods(&deployment.to_string()).into_keys().collect()
         };
-        let states = self.pod_states(cluster);
+        let states = self.pod_states(cluster).await?;
         let pods: Vec<PodState> =
             states.into_iter().filter(|state| names.contains(&format!("{}/{}", state.namespace, state.name))).collect();
         if pods.is_empty() {
@@ -117,17 +123,23 @@ impl Injection {
     }
 
     /// All pods that run on the nodes of a cluster.
-    pub(crate) fn pod_states(&self, cluster: &ClusterName) -> Vec<PodState> {
-        let state = self.control.state();
-        let nodes = state.cluster(cluster.as_str()).map_or(&[][..], |cluster| &cluster.nodes);
-        nodes.iter().flat_map(|node| PodState::list(&node.kubelet_state_dir).unwrap_or_default()).collect()
+    pub(crate) async fn pod_states(&self, cluster: &ClusterName) -> Result<Vec<PodState>, FaultError> {
+        let pods = place::of_cluster(&self.control, cluster.as_str()).await?;
+        Ok(pods.into_iter().map(|(_, pod)| pod).collect())
     }
 
     /// All pods that run on a node.
-    pub(crate) fn pods_on(&self, cluster: &ClusterName, node: &str) -> Vec<PodState> {
-        let state = self.control.state();
-        let nodes = state.cluster(cluster.as_str()).map_or(&[][..], |cluster| &cluster.nodes);
-        let found = nodes.iter().find(|found| found.name == node);
-        found.map(|node| PodState::list(&node.kubelet_state_dir).unwrap_or_default()).unwrap_or_default()
+    pub(crate) async fn pods_on(&self, cluster: &ClusterName, node: &str) -> Result<Vec<PodState>, FaultError> {
+        let pods = place::of_cluster(&self.control, cluster.as_str()).await?;
+        Ok(pods.into_iter().filter(|(on, _)| on == node).map(|(_, pod)| pod).collect())
+    }
+
+    /// Has something done where `cluster` is.
+    pub(crate) async fn errand<T: DeserializeOwned>(
+        &self,
+        cluster: &ClusterName,
+        errand: Errand,
+    ) -> Result<T, FaultError> {
+        place::run(&self.control, cluster.as_str(), errand).await
     }
 }

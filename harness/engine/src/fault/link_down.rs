@@ -9,8 +9,11 @@ use futures::{FutureExt, future::BoxFuture};
 use meshbed_oracle::{Cut, Place};
 use meshbed_scenario::{ClusterName, NodeRef, record};
 
-use super::{Fault, FaultError, Injected, Injection, cuts, reach, words::Words};
-use crate::world::Strike;
+use super::{Fault, FaultError, Injected, Injection, cuts, words::Words};
+use crate::{
+    place::{self, Errand},
+    world::Strike,
+};
 
 record! {
     /// The link of a node, or of a whole cluster to the WAN, goes down.
@@ -94,14 +97,15 @@ impl LinkDown {
         if let Some(whole) = self.cluster.as_ref().and_then(|cluster| state.cluster(cluster.as_str())) {
             let others = state.clusters.iter().filter(|other| other.name != whole.name);
             // To nodes: the bridge itself hears packets through a port that forwards none yet.
-            ways.extend(others.flat_map(|other| whole.nodes.iter().map(|node| (other.netns.clone(), node.ip))));
+            ways.extend(others.flat_map(|other| whole.nodes.iter().map(|node| (other.clone(), node.ip))));
         }
         if let Some((cluster, node)) = self.node.as_ref().and_then(|node| state.find_node(&node.node)) {
-            ways.push((cluster.netns.clone(), node.ip));
+            ways.push((cluster.clone(), node.ip));
         }
         let mut longest = Duration::ZERO;
         for (from, to) in ways {
-            longest = longest.max(reach::reached(from, to).await?);
+            let errand = Errand::Reach(from.netns, to);
+            longest = longest.max(place::run(control, from.name.as_str(), errand).await?);
         }
         Ok(longest)
     }

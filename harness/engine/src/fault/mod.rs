@@ -44,7 +44,6 @@ mod pod_drain;
 mod pod_hang;
 mod pod_kill;
 mod process;
-mod reach;
 mod role_revoked;
 mod wan;
 mod words;

@@ -35,7 +35,7 @@ impl Fault for NodeCrash {
     fn inject<'a>(&'a self, injection: &'a Injection) -> BoxFuture<'a, Result<Vec<Injected>, FaultError>> {
         async move {
             let (cluster, node) = (self.node.cluster.clone(), self.node.node.clone());
-            let pods = injection.pods_on(&cluster, &node);
+            let pods = injection.pods_on(&cluster, &node).await?;
             let place = Place::Node(cluster.clone(), node.clone());
             let mut strike = Strike::at(format!("node {}", self.node))
                 .kills(&cluster, &pods)

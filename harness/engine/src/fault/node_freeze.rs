@@ -33,7 +33,7 @@ impl Fault for NodeFreeze {
     fn inject<'a>(&'a self, injection: &'a Injection) -> BoxFuture<'a, Result<Vec<Injected>, FaultError>> {
         async move {
             let (cluster, node) = (self.node.cluster.clone(), self.node.node.clone());
-            let pods = injection.pods_on(&cluster, &node);
+            let pods = injection.pods_on(&cluster, &node).await?;
             let strike = Strike::at(format!("node {}", self.node)).hangs(&cluster, &pods).loses_node(&cluster, &node);
             let id = injection.strike(cuts::node_blind(injection, strike, &cluster, &node));
             let control = injection.control.clone();

@@ -4,14 +4,13 @@
 //! not ready, and their endpoints go. Witness: the kubelet is stopped, the API says that the node is not ready, and the
 //! processes of its pods are still there. Heal: the kubelet goes on and says that all is well.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
-use meshbed_node::PodState;
 use meshbed_scenario::{NodeRef, record};
 
 use super::{Fault, FaultError, Injected, Injection, words::Words};
-use crate::{probe::lock, world::Strike};
+use crate::{place::Errand, probe::lock, world::Strike};
 
 /// How long the node controller may take: the grace period of a run is far below it.
 const NOTICE_MAX: Duration = Duration::from_secs(60);
@@ -43,16 +42,18 @@ impl Fault for NodeNotReady {
 impl NodeNotReady {
     async fn make(&self, injection: &Injection) -> Result<Vec<Injected>, FaultError> {
         let (cluster, node) = (&self.node.cluster, &self.node.node);
-        let pods = injection.pods_on(cluster, node);
+        let pods = injection.pods_on(cluster, node).await?;
         let kubelet = format!("kubelet-{node}");
         let strike = Strike::at(format!("node {} with {} pods", self.node, pods.len()));
         let id = injection.strike(strike.hits(cluster).loses_node(cluster, node));
         let control = injection.control.clone();
         let stopped = control.suspend(&kubelet).await.map_err(FaultError::failed(format!("suspend `{kubelet}`")))?;
         self.noticed(injection).await?;
-        let alive = pods.iter().filter(|pod| is_alive(pod)).count();
-        if alive < pods.len() {
-            let what = format!("only {alive} of {} pods of node {} are alive", pods.len(), self.node);
+        let count = pods.len();
+        let alive: Vec<bool> = injection.errand(cluster, Errand::Alive(pods)).await?;
+        let alive = alive.into_iter().filter(|alive| *alive).count();
+        if alive < count {
+            let what = format!("only {alive} of {count} pods of node {} are alive", self.node);
             return Err(FaultError::NoWitness { what });
         }
         injection.witnessed(id, format!("{}; the API says not ready; {alive} pods are alive", stopped.words()));
@@ -77,8 +78,4 @@ impl NodeNotReady {
             }
         }
     }
-}
-
-fn is_alive(pod: &PodState) -> bool {
-    pod.containers.iter().all(|container| Path::new(&format!("/proc/{}", container.pid)).exists())
 }

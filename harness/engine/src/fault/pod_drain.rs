@@ -42,7 +42,7 @@ impl PodDrain {
     async fn drain(&self, injection: &Injection) -> Result<Vec<Injected>, FaultError> {
         let (cluster, node) = (&self.node.cluster, &self.node.node);
         let api = injection.cluster(cluster)?;
-        let pods = injection.pods_on(cluster, node);
+        let pods = injection.pods_on(cluster, node).await?;
         if pods.is_empty() {
             return Err(FaultError::NoTarget { what: format!("node {} has no pods", self.node) });
         }
@@ -71,7 +71,7 @@ impl PodDrain {
             let listed = lock(&injection.world).objects.get(&self.node.cluster).is_some_and(|objects| {
                 objects.pods.values().any(|pod| pod["spec"]["nodeName"] == self.node.node.as_str())
             });
-            if !listed && injection.pods_on(&self.node.cluster, &self.node.node).is_empty() {
+            if !listed && injection.pods_on(&self.node.cluster, &self.node.node).await?.is_empty() {
                 return Ok(());
             }
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {

@@ -25,7 +25,7 @@ pub(super) async fn on_processes(
     targets: Vec<(String, Strike)>,
 ) -> Result<Vec<Injected>, FaultError> {
     for (process, _) in &targets {
-        must_run(injection, process)?;
+        must_run(injection, process).await?;
     }
     let mut injected = Vec::new();
     for (process, strike) in targets {
@@ -35,8 +35,8 @@ pub(super) async fn on_processes(
 }
 
 /// A process that does not run is no target.
-pub(super) fn must_run(injection: &Injection, process: &str) -> Result<(), FaultError> {
-    match injection.control.is_running(process) {
+pub(super) async fn must_run(injection: &Injection, process: &str) -> Result<(), FaultError> {
+    match injection.control.is_running(process).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(FaultError::NoTarget { what: format!("process `{process}` does not run") }),
         Err(error) => Err(FaultError::NoTarget { what: error.to_string() }),

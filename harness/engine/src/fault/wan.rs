@@ -1,34 +1,28 @@
 //! Changes of link conditions, with packets of our own as witnesses.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket},
+    net::Ipv4Addr,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use futures::FutureExt;
 use mesh_types::ClusterName;
+use meshbed_driver::Control;
 use meshbed_scenario::{LinkConditions, Topology};
 use meshbed_wan::{Client, Counters};
-use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+use serde::de::DeserializeOwned;
 
 use super::{FaultError, Injected, Injection};
-use crate::world::Strike;
+use crate::{
+    place::{self, Errand, Packets},
+    world::Strike,
+};
 
-/// Port that witnesses are sent to. Nobody listens there; only their way counts.
-const DISCARD: u16 = 9;
-/// Port of etcd, where somebody listens: the time that a connection takes is the witness of a delay.
-const ETCD: u16 = 2379;
 /// Packets sent for a witness: with a loss of 1% one of them is lost with all but certainty (1 - 0.99^1000 > 0.9999).
 const PACKETS: usize = 1_000;
-/// Packets sent before the counters are looked at.
-const BURST: usize = 20;
-/// How long a connection may take that proves a delay.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long counters may take to show what was sent.
 const COUNT_MAX: Duration = Duration::from_secs(5);
-/// Headers of IPv4 and UDP.
-const HEADERS: usize = 28;
 
 /// Sets the conditions of `directions`, proves each, and says how to set back what was.
 pub(super) async fn change(
@@ -70,6 +64,7 @@ struct Way {
     to: ClusterName,
     netns: PathBuf,
     target: Ipv4Addr,
+    control: Control,
 }
 
 impl Way {
@@ -78,7 +73,15 @@ impl Way {
         let missing = |name: &ClusterName| FaultError::NoTarget { what: format!("there is no cluster `{name}`") };
         let netns = state.cluster(from.as_str()).ok_or_else(|| missing(from))?.netns.clone();
         let target = address(&injection.topology, to).ok_or_else(|| missing(to))?;
-        Ok(Self { from: from.clone(), to: to.clone(), netns, target })
+        let control = injection.control.clone();
+        Ok(Self { from: from.clone(), to: to.clone(), netns, target, control })
+    }
+}
+
+impl Way {
+    /// Sends packets from where it begins.
+    async fn send<T: DeserializeOwned>(&self, packets: Packets) -> Result<T, FaultError> {
+        place::run(&self.control, self.from.as_str(), Errand::Send(self.netns.clone(), packets)).await
     }
 }
 
@@ -101,7 +104,7 @@ async fn witness(client: &Client, way: Way, conditions: LinkConditions) -> Resul
     }
     let delay = conditions.delay.saturating_sub(conditions.jitter);
     if !delay.is_zero() {
-        let took = connect_time(way).await?;
+        let took: Duration = way.send(Packets::Connection(way.target)).await?;
         if took < delay {
             return Err(FaultError::NoWitness { what: format!("{name}: a connection took only {took:?}") });
         }
@@ -123,7 +126,7 @@ async fn counted(
     let mut sent = 0;
     let deadline = Instant::now() + COUNT_MAX;
     while sent < PACKETS || Instant::now() < deadline {
-        sent += send(way.clone(), size).await?;
+        sent += way.send::<usize>(Packets::Burst(way.target, size)).await?;
         let grown = read(client, &way, &counter).await?.saturating_sub(before);
         if grown > 0 {
             return Ok(format!("{name}: {grown} of {sent} {words}"));
@@ -135,41 +138,4 @@ async fn counted(
 async fn read(client: &Client, way: &Way, counter: impl Fn(&Counters) -> u64) -> Result<u64, FaultError> {
     let direction = client.direction(&way.from, &way.to).await.map_err(FaultError::failed("ask the WAN router"))?;
     Ok(counter(&direction.counters))
-}
-
-/// Sends a burst of datagrams that forbid fragmentation; `size` is that of the whole packet. Returns how many.
-async fn send(way: Way, size: usize) -> Result<usize, FaultError> {
-    let send = move || {
-        meshbed_driver::in_netns(&way.netns, || {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-            set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
-            let payload = vec![0_u8; size.saturating_sub(HEADERS).max(1)];
-            for _ in 0..BURST {
-                socket.send_to(&payload, (way.target, DISCARD))?;
-            }
-            Ok(BURST)
-        })
-    };
-    let failed = FaultError::failed("send packets of a witness");
-    tokio::task::spawn_blocking(send)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-        .map_err(failed)
-}
-
-/// How long a TCP connection to etcd takes.
-async fn connect_time(way: Way) -> Result<Duration, FaultError> {
-    let connect = move || {
-        meshbed_driver::in_netns(&way.netns, || {
-            let start = Instant::now();
-            let address = SocketAddr::V4(SocketAddrV4::new(way.target, ETCD));
-            TcpStream::connect_timeout(&address, CONNECT_MAX)?;
-            Ok(start.elapsed())
-        })
-    };
-    let failed = FaultError::failed("make the connection of a witness");
-    tokio::task::spawn_blocking(connect)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-        .map_err(failed)
 }

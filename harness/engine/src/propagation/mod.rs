@@ -16,6 +16,7 @@ use serde_json::Value;
 
 pub(crate) use etcd::follow;
 use join::{Place, Sight, Sighting};
+pub(crate) use trace::{Line as TraceLine, parse as parse_trace};
 
 use crate::{RunClock, watch::Kind};
 
@@ -23,6 +24,9 @@ use crate::{RunClock, watch::Kind};
 const SIGHTINGS_MAX: usize = 1 << 20;
 /// Label of a slice that names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Traces of agents on other machines, by the names of the processes; times are those of this machine.
+pub(crate) type Traces = BTreeMap<String, Vec<TraceLine>>;
 
 /// Everything seen on the way of changes.
 #[derive(Debug, Default)]
@@ -87,14 +91,15 @@ impl Propagation {
     }
 
     /// Joins everything with the traces of the run's agents, in the order of time.
-    pub(crate) fn hops(&self, state: &RunState, clock: RunClock) -> Vec<(Micros, Hop)> {
+    pub(crate) fn hops(&self, state: &RunState, fetched: &Traces, clock: RunClock) -> Vec<(Micros, Hop)> {
         let mut sightings = self.sightings.clone();
         let mut traced = Vec::new();
         for process in &state.processes {
             let Some(path) = &process.launch.trace else { continue };
             let Some(cluster) = &process.cluster else { continue };
             let place = Place { cluster: cluster.to_string(), node: process.node.clone() };
-            let lines = trace::read(path).into_iter().filter(|line| line.is_of_run(clock));
+            let lines = fetched.get(&process.name).cloned().unwrap_or_else(|| trace::read(path));
+            let lines = lines.into_iter().filter(|line| line.is_of_run(clock));
             sightings.extend(lines.map(|line| line.sighting(&place, clock)));
             traced.push(place);
         }

@@ -15,8 +15,8 @@ use crate::RunClock;
 const TRACE_MAX: u64 = 256 << 20;
 
 /// One line. Fields that we do not know are left alone.
-#[derive(Debug, Deserialize)]
-pub(super) struct Line {
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Line {
     /// `CLOCK_MONOTONIC`, nanoseconds.
     ts_ns: u64,
     stage: Stage,
@@ -39,6 +39,12 @@ enum Stage {
 }
 
 impl Line {
+    /// The same with its time by another clock.
+    pub(crate) fn by(mut self, clock: impl Fn(u64) -> u64) -> Self {
+        self.ts_ns = clock(self.ts_ns);
+        self
+    }
+
     /// Whether it was written since the run began: on a mesh that others used before there are older ones.
     pub(super) fn is_of_run(&self, clock: RunClock) -> bool {
         clock.has_started_at(self.ts_ns)
@@ -61,8 +67,12 @@ impl Line {
 /// of it) is passed over: a trace explains, it judges nobody.
 pub(super) fn read(path: &Path) -> Vec<Line> {
     let Ok(file) = File::open(path) else { return Vec::new() };
-    let lines = BufReader::new(file.take(TRACE_MAX)).lines().map_while(Result::ok);
-    lines.filter_map(|line| serde_json::from_str(&line).ok()).collect()
+    parse(BufReader::new(file.take(TRACE_MAX)).lines().map_while(Result::ok))
+}
+
+/// The same of lines that somebody else has read.
+pub(crate) fn parse(lines: impl Iterator<Item = impl AsRef<str>>) -> Vec<Line> {
+    lines.filter_map(|line| serde_json::from_str(line.as_ref()).ok()).collect()
 }
 
 #[cfg(test)]

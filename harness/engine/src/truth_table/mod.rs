@@ -71,7 +71,7 @@ async fn all(
     options: &TruthTableOptions,
     told: &mut impl FnMut(&str),
 ) -> Result<Vec<Tried>, TruthTableError> {
-    let stand = Stand::build(mesh.state(), &options.topology, &options.programs.meshbed_pod).await?;
+    let stand = Stand::build(mesh.control(), &options.topology, &options.programs.meshbed_pod).await?;
     told("backends and clients are ready");
     let places = stand.deploy(&options.cells).await?;
     told(&format!("{} services are there in both clusters", places.len()));

@@ -9,7 +9,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use mesh_types::ClusterName;
-use meshbed_driver::{ClusterState, RunState};
+use meshbed_driver::{ClusterState, Control};
 use meshbed_node::PodState;
 use meshbed_oracle::{Cell, LocalState, RemoteState};
 use meshbed_scenario::Topology;
@@ -17,7 +17,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Tried, TruthTableError, ask, observe::Place};
 use crate::{
-    Recorder, RunClock, kubernetes::Cluster, logs::Since, probe::lock, run::Observers, stage::wait_until, world::World,
+    Recorder, RunClock, kubernetes::Cluster, logs::Since, observers::Observers, probe::lock, stage::wait_until,
+    world::World,
 };
 
 /// Name of the deployments.
@@ -52,16 +53,17 @@ struct Side {
 impl Stand {
     /// Deploys backends and clients and waits until they are ready.
     pub(super) async fn build(
-        mesh: &RunState,
+        control: &Control,
         topology: &Topology,
         pod_program: &Path,
     ) -> Result<Self, TruthTableError> {
-        let [here, there] = mesh.clusters.as_slice() else { return Err("exactly two clusters are needed".into()) };
+        let state = control.state();
+        let [here, there] = state.clusters.as_slice() else { return Err("exactly two clusters are needed".into()) };
         let (api_here, api_there) = (connect(here).await?, connect(there).await?);
         let recorder = Recorder::new(None, Box::new(|_| {}))?;
         let world = Arc::new(Mutex::new(World::new(topology, Duration::ZERO, RunClock::start(), recorder)));
         // Only until the pods are ready: an oracle that looks at each of the services would be the slowest part.
-        let observers = Observers::start(mesh, Since::Beginning, &world).await?;
+        let observers = Observers::start(control, Since::Beginning, &world).await?;
         let objects = [(&api_here, backend(&here.name)), (&api_there, backend(&there.name)), (&api_here, client(here))];
         for (api, objects) in objects {
             for object in objects {

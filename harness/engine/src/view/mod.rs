@@ -18,7 +18,9 @@ use probes::Probing;
 pub use probes::ViewerProbe;
 use recent::Recent;
 
-use crate::{FaultFile, Recorder, RunClock, probe::lock, run::Observers, settle::Objects, stage::chain, world::World};
+use crate::{
+    FaultFile, Recorder, RunClock, observers::Observers, probe::lock, settle::Objects, stage::chain, world::World,
+};
 
 /// How far before a request its answers are looked at. What is shown here is no verdict.
 const GRACE: Duration = Duration::from_secs(1);
@@ -78,9 +80,9 @@ impl Viewer {
     }
 
     /// Starts clients in pods that have none; those of pods that ended are forgotten.
-    pub fn keep_asking(&mut self) {
+    pub async fn keep_asking(&mut self) {
         if let Some(probing) = &mut self.probing {
-            probing.keep_asking(&self.state, &self.world);
+            probing.keep_asking(&self.state, &self.world).await;
         }
     }
 

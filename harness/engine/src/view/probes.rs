@@ -95,17 +95,17 @@ impl Probing {
     }
 
     /// Starts a client in every pod that has none. One in a pod that hangs is left alone: it goes on with its pod.
-    pub(super) fn keep_asking(&mut self, state: &RunState, world: &Arc<Mutex<World>>) {
+    pub(super) async fn keep_asking(&mut self, state: &RunState, world: &Arc<Mutex<World>>) {
         self.clients.retain(|_, client| !client.is_over());
         for cluster in &state.clusters {
             let Some(address) = self.address(cluster, world) else { continue };
-            for (node, pod) in self.pods(cluster, world) {
-                let key = (cluster.name.clone(), format!("{}/{}", pod.namespace, pod.name));
+            for pod in self.pods(cluster, world) {
+                let key = (cluster.name.clone(), format!("{}/{}", pod.1.namespace, pod.1.name));
                 if self.clients.contains_key(&key) {
                     continue;
                 }
                 let target = Target { address: address.clone(), probe: &self.probe };
-                match Client::start(&cluster.name, &node, &pod, &self.program, &target, world) {
+                match Client::start(&cluster.name, &pod, &self.program, &target, None, world).await {
                     Ok(client) => drop(self.clients.insert(key, client)),
                     // It may be on its way out; the next time it is not listed any more.
                     Err(error) => tracing::info!(error = &error as &dyn std::error::Error, "no client"),

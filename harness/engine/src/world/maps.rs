@@ -1,16 +1,24 @@
 //! Belief against reality: every reading of a node's maps is compared with what the oracle says.
 
-use std::thread::Thread;
-
 use meshbed_events::{Event, MapState, Micros};
 
-use super::{Belief, NodeIndex, World};
+use super::{Belief, NodeIndex, Reader, ReaderIndex, World};
 use crate::maps::HOLE;
 
 impl World {
-    /// From now on this thread is woken when maps begin to differ from the truth.
-    pub(crate) fn read_by(&mut self, reader: Thread) {
-        self.reader = Some(reader);
+    /// From now on `wake` is called when maps begin to differ from the truth.
+    pub(crate) fn read_by(&mut self, wake: impl Fn() + Send + 'static) -> ReaderIndex {
+        self.readers.push(Reader { read_from: Micros(0), wake: Box::new(wake) });
+        self.readers.len() - 1
+    }
+
+    pub(super) fn wake_readers(&self) {
+        self.readers.iter().for_each(|reader| (reader.wake)());
+    }
+
+    /// When the last complete reading of all maps began.
+    pub(super) fn read_from(&self) -> Micros {
+        self.readers.iter().map(|reader| reader.read_from).min().unwrap_or(Micros(0))
     }
 
     pub(super) fn refresh_truth(&mut self, at: Micros) {
@@ -18,11 +26,8 @@ impl World {
         for node in 0..self.beliefs.len() {
             self.compare(at, node);
         }
-        if were_right
-            && !self.all_maps_right()
-            && let Some(reader) = &self.reader
-        {
-            reader.unpark();
+        if were_right && !self.all_maps_right() {
+            self.wake_readers();
         }
         self.truth_changes = self.oracle.truth_changes_after(at);
     }
@@ -64,13 +69,13 @@ impl World {
 
     /// Complains about entries that are wrong for too long. Called whenever the maps were read, changed or not.
     ///
-    /// `read_from` is when the reading of all maps began.
-    pub(crate) fn tick(&mut self, read_from: Micros) {
+    /// `read_from` is when the reading of all maps of this reader began.
+    pub(crate) fn tick(&mut self, reader: ReaderIndex, read_from: Micros) {
         let now = self.clock.now();
         let acted = self.running.as_ref().and_then(|running| running.acted);
-        let first_since = acted.is_some_and(|acted| self.read_from < acted && read_from >= acted);
-        self.read_from = read_from;
-        if first_since {
+        let before = self.read_from();
+        self.readers[reader].read_from = read_from;
+        if acted.is_some_and(|acted| before < acted && self.read_from() >= acted) {
             self.bump();
         }
         if self.truth_changes.is_some_and(|at| at <= now) {

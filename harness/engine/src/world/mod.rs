@@ -15,7 +15,6 @@ mod strike;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    thread::Thread,
     time::Duration,
 };
 
@@ -32,11 +31,27 @@ use steps::Running;
 pub(crate) use strike::{InForce, Missing, Strike};
 
 use crate::{
-    RunClock, kubernetes::Changed, propagation::Propagation, recorder::Recorder, settle::Objects, watch::Kind,
+    RunClock,
+    kubernetes::Changed,
+    propagation::{Propagation, Traces},
+    recorder::Recorder,
+    settle::Objects,
+    watch::Kind,
 };
 
 /// Index of a node in the order of the topology.
 pub(crate) type NodeIndex = usize;
+
+/// Number of one who reads maps.
+pub(crate) type ReaderIndex = usize;
+
+/// One who reads the maps of some nodes, again and again.
+struct Reader {
+    /// When its last complete reading began.
+    read_from: Micros,
+    /// Wakes it: it sleeps long while all maps are right.
+    wake: Box<dyn Fn() + Send>,
+}
 
 /// See the module.
 pub(crate) struct World {
@@ -65,10 +80,8 @@ pub(crate) struct World {
     changed: watch::Sender<u64>,
     /// How many times longer than usual everything takes.
     slowness: f64,
-    /// When the last complete reading of all maps began.
-    read_from: Micros,
-    /// The thread that reads maps; it sleeps long while all are right.
-    reader: Option<Thread>,
+    /// Those who read maps.
+    readers: Vec<Reader>,
 }
 
 impl World {
@@ -109,8 +122,7 @@ impl World {
             violations_between_steps: 0,
             changed: watch::Sender::new(0),
             slowness: 1.0,
-            read_from: Micros(0),
-            reader: None,
+            readers: Vec::new(),
         }
     }
 
@@ -148,9 +160,10 @@ impl World {
         self.propagation.etcd(at, cluster.as_str(), service, revision);
     }
 
-    /// Tells how each change found its way, with what the agents wrote to their traces.
-    pub(crate) fn follow_changes(&mut self, state: &RunState) {
-        for (at, hop) in self.propagation.hops(state, self.clock) {
+    /// Tells how each change found its way, with what the agents wrote to their traces; those of agents on other machines are
+    /// `fetched`.
+    pub(crate) fn follow_changes(&mut self, state: &RunState, fetched: &Traces) {
+        for (at, hop) in self.propagation.hops(state, fetched, self.clock) {
             self.recorder.push(at, Event::Hop(hop));
         }
     }

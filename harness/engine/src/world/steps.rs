@@ -53,15 +53,13 @@ impl World {
         if let Some(running) = &mut self.running {
             running.acted = Some(now);
         }
-        if let Some(reader) = &self.reader {
-            reader.unpark();
-        }
+        self.wake_readers();
         now
     }
 
     /// Whether all maps were read since the actions of the running step: what was read before says nothing about them.
     pub(crate) fn maps_read_since_acting(&self) -> bool {
-        self.running.as_ref().and_then(|running| running.acted).is_none_or(|acted| self.read_from >= acted)
+        self.running.as_ref().and_then(|running| running.acted).is_none_or(|acted| self.read_from() >= acted)
     }
 
     /// When the running step began.

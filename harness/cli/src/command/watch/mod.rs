@@ -68,7 +68,7 @@ async fn on_terminal(mut viewer: Viewer) -> anyhow::Result<Exit> {
                     printer::talk("the mesh was taken down");
                     return Ok(Exit::Success);
                 }
-                viewer.keep_asking();
+                viewer.keep_asking().await;
                 let (width, height) = terminal.size();
                 terminal.draw(&screen::screen(&viewer.look(), width, height))?;
             }
@@ -87,7 +87,7 @@ async fn in_lines(mut viewer: Viewer) -> anyhow::Result<Exit> {
             printer::data("the mesh was taken down\n");
             return Ok(Exit::Success);
         }
-        viewer.keep_asking();
+        viewer.keep_asking().await;
         let now = viewer.look();
         for line in changes::changes(&before, &now) {
             if !printer::data_line(&line) {

@@ -1,0 +1,120 @@
+//! Maps and logs of another machine, as they come.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use meshbed_driver::{Call, Outpost, Reader, SystemError, Writer, receive, send};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+use super::{MapsSaid, Question};
+use crate::{
+    logs::{Line, Since},
+    maps::Pace,
+    probe::lock,
+    world::{NodeIndex, ReaderIndex, World},
+};
+
+/// Those who listen to an outpost; they stop when this is dropped.
+pub(crate) struct Followers {
+    _tasks: JoinSet<()>,
+}
+
+impl Followers {
+    /// Begins to follow the maps of `nodes` and the logs in a folder there.
+    pub(crate) async fn start(
+        outpost: &Arc<Outpost>,
+        nodes: Vec<(NodeIndex, PathBuf)>,
+        logs_folder: &Path,
+        logs_from: Since,
+        told: impl FnMut(Line) + Send + 'static,
+        world: &Arc<Mutex<World>>,
+    ) -> Result<Self, SystemError> {
+        let mut tasks = JoinSet::new();
+        let (logs, end) = open(outpost, &Question::Logs(logs_folder.to_owned(), logs_from)).await?;
+        tasks.spawn(follow_logs(logs, end, told));
+        let (numbers, roots): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
+        let question = Question::Maps(roots, Pace::Measure, lock(world).slowness());
+        let (maps, hotness) = open(outpost, &question).await?;
+        let wanted = Arc::new(Notify::new());
+        let reader = {
+            let wanted = Arc::clone(&wanted);
+            lock(world).read_by(move || wanted.notify_one())
+        };
+        let hot = Arc::new(watch::Sender::new(false));
+        tasks.spawn(tell_hotness(hotness, hot.subscribe(), wanted));
+        let outpost = Arc::clone(outpost);
+        tasks.spawn(Maps { outpost, numbers, reader, hot, world: Arc::clone(world) }.follow(maps));
+        Ok(Self { _tasks: tasks })
+    }
+}
+
+async fn open(outpost: &Outpost, question: &Question) -> Result<(Reader, Writer), SystemError> {
+    outpost.open(&Call::Engine(serde_json::to_value(question).unwrap_or_default())).await
+}
+
+/// `end` is our half of the connection: the logs are followed as long as it is there.
+async fn follow_logs(mut logs: Reader, _end: Writer, mut told: impl FnMut(Line)) {
+    while let Ok(Some(line)) = receive(&mut logs).await {
+        told(line);
+    }
+}
+
+/// Says when maps should be read often, and when that is over.
+async fn tell_hotness(mut to: Writer, mut hot: watch::Receiver<bool>, wanted: Arc<Notify>) {
+    loop {
+        let now = tokio::select! {
+            () = wanted.notified() => true,
+            changed = hot.changed() => match changed {
+                Ok(()) => *hot.borrow_and_update(),
+                Err(_) => return,
+            },
+        };
+        if send(&mut to, &now).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Listens to what maps hold.
+struct Maps {
+    outpost: Arc<Outpost>,
+    /// Numbers of the nodes in the world, by their positions in the question.
+    numbers: Vec<NodeIndex>,
+    reader: ReaderIndex,
+    hot: Arc<watch::Sender<bool>>,
+    world: Arc<Mutex<World>>,
+}
+
+impl Maps {
+    async fn follow(self, mut maps: Reader) {
+        while let Ok(Some(said)) = receive(&mut maps).await {
+            match said {
+                MapsSaid::Changed(node, state) => {
+                    let Some(number) = self.numbers.get(node) else { continue };
+                    let mut world = lock(&self.world);
+                    // When it arrived: what is told after something else must not have happened before it.
+                    let at = world.clock.now();
+                    world.maps(at, *number, *state);
+                }
+                MapsSaid::Round(from) => self.tick(from),
+            }
+        }
+    }
+
+    fn tick(&self, from: u64) {
+        let error = u64::try_from(self.outpost.clock_error().as_nanos()).unwrap_or(u64::MAX);
+        let hot = {
+            let mut world = lock(&self.world);
+            // At the latest: it may have begun so much earlier.
+            let from = world.clock.at(self.outpost.our_time(from).saturating_sub(error));
+            world.tick(self.reader, from);
+            !world.all_maps_right()
+        };
+        self.hot.send_if_modified(|was| std::mem::replace(was, hot) != hot);
+    }
+}
