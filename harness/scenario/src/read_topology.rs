@@ -76,6 +76,7 @@ struct Draft<'a> {
     service_cidr: Read<'a, Ipv4Net>,
     nodes: Vec<(Cursor<'a>, String)>,
     env: BTreeMap<String, String>,
+    kernel: Option<String>,
 }
 
 impl<'a> Draft<'a> {
@@ -99,6 +100,7 @@ impl<'a> Draft<'a> {
             service_cidr: self.service_cidr?.1,
             nodes: self.nodes.into_iter().enumerate().map(node).collect::<Option<_>>()?,
             env: self.env,
+            kernel: self.kernel,
         })
     }
 
@@ -109,7 +111,7 @@ impl<'a> Draft<'a> {
 }
 
 fn read_cluster<'a>(findings: &mut Findings, item: &Cursor<'a>, size: MaxConnectedClusters) -> Option<Draft<'a>> {
-    let keys = ["name", "id", "nodeCIDR", "podCIDR", "serviceCIDR", "nodes", "env"];
+    let keys = ["name", "id", "nodeCIDR", "podCIDR", "serviceCIDR", "nodes", "env", "kernel"];
     let fields = item.fields(findings, &keys)?;
     let name = fields.required(findings, "name");
     let written = name.as_ref().and_then(|name| name.text(findings));
@@ -122,6 +124,7 @@ fn read_cluster<'a>(findings: &mut Findings, item: &Cursor<'a>, size: MaxConnect
         service_cidr: read_cidr(findings, &fields, "serviceCIDR"),
         nodes: read_nodes(findings, &fields),
         env: agent_settings::read_env(findings, &fields),
+        kernel: fields.optional("kernel").and_then(|at| at.text(findings).map(str::to_owned)),
     };
     check_room(findings, &draft);
     Some(draft)

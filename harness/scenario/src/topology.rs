@@ -76,6 +76,7 @@ pub struct Cluster {
     pub(crate) service_cidr: Ipv4Net,
     pub(crate) nodes: Vec<Node>,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) kernel: Option<String>,
 }
 
 impl Cluster {
@@ -107,6 +108,12 @@ impl Cluster {
     /// More environment for the programs of its agents, which wins over that of [`Topology::agents`].
     pub fn env(&self) -> &BTreeMap<String, String> {
         &self.env
+    }
+
+    /// Name of the kernel that its nodes run on, of a file of kernels; whichever there is when it has none. Which kernels exist is
+    /// the matter of who makes the mesh.
+    pub fn kernel(&self) -> Option<&str> {
+        self.kernel.as_deref()
     }
 
     /// Its nodes in the order of the file; at least one.

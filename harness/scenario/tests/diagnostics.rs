@@ -79,6 +79,11 @@ const REST: &str = "nodeCIDR: 172.18.2.0/24, serviceCIDR: 10.102.0.0/16, nodes: 
         there is room for 0" ; "no room for pods")]
 #[test_case("{name: beta, id: -1, podCIDR: 10.2.0.0/16, "
     => "11:20 clusters[1].id: expected a number from 0 to 65535, found -1" ; "negative ID")]
+#[test_case("{name: beta, id: 2, podCIDR: 10.2.0.0/16, kernel: '5.10', " => "" ; "a kernel")]
+#[test_case("{name: beta, id: 2, podCIDR: 10.2.0.0/16, kernel: 5.10, "
+    => "11:53 clusters[1].kernel: expected text, found the number `5.10`" ; "a kernel that is a number")]
+#[test_case("{name: beta, id: 2, podCIDR: 10.2.0.0/16, kernel: '', "
+    => "11:53 clusters[1].kernel: expected text, found nothing" ; "a kernel without a name")]
 fn second_cluster(start: &str) -> String {
     with(&format!("- {start}{REST}}}\n"))
 }

@@ -49,6 +49,23 @@ fn addresses_of_two_clusters() {
     ");
 }
 
+/// Only where clusters run is different: what is found on one of the two topologies can be looked for on the other.
+#[test]
+fn mixed_kernels_are_two_clusters_on_kernels() {
+    let [mixed, plain] = ["mixed-kernels", "two-clusters"]
+        .map(|name| Topology::load(format!("{ROOT}/fixtures/topologies/{name}.yaml")).expect("it is valid"));
+    let kernels: Vec<_> = mixed.clusters().iter().map(meshbed_scenario::Cluster::kernel).collect();
+    assert_eq!(kernels, [Some("5.10"), Some("7.3")]);
+    assert!(plain.clusters().iter().all(|cluster| cluster.kernel().is_none()));
+    let addresses = |topology: &Topology| {
+        let of_each = topology.clusters().iter();
+        of_each
+            .map(|one| (one.node_cidr(), one.pod_cidr(), one.service_cidr(), one.nodes().to_vec()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(addresses(&mixed), addresses(&plain));
+}
+
 #[test]
 fn failover_in_words() {
     let scenario = Scenario::load(format!("{ROOT}/scenarios/failover.yaml")).expect("it is valid");

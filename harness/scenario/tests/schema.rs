@@ -33,6 +33,7 @@ fn the_checked_in_schema_is_that_of_the_code(kind: &str, schema: &Json) {
 
 #[test_case("../../fixtures/topologies/two-clusters.yaml", &topology_schema())]
 #[test_case("../../fixtures/topologies/three-clusters.yaml", &topology_schema())]
+#[test_case("../../fixtures/topologies/mixed-kernels.yaml", &topology_schema())]
 #[test_case("../../fixtures/agents/mesh-agent.yaml", &agent_schema())]
 #[test_case("../../fixtures/agents/cilium.yaml", &agent_schema())]
 #[test_case("../../fixtures/agents/static.yaml", &agent_schema())]

@@ -10,6 +10,7 @@ use crate::{
     Archive, Cache, Kernel, VmError,
     kernel::{MODULES_REQUIRED, MODULES_WISHED},
     library,
+    nic::NIC_MODULE,
     protocol::{JOB_FILE, Job},
 };
 
@@ -35,6 +36,8 @@ pub struct Content {
     pub files: Vec<PathBuf>,
     /// Symbolic links: path and target.
     pub links: Vec<(PathBuf, PathBuf)>,
+    /// Whether the guest has network interfaces, which its kernel must be able to drive.
+    pub network: bool,
 }
 
 /// The first file system of a guest that runs `job` on `kernel`. `init` is the program for PID 1.
@@ -56,7 +59,7 @@ pub fn initramfs(
     for (path, text) in ETC {
         archive.file(Path::new(path), 0o644, text.as_bytes());
     }
-    job.modules = add_modules(&mut archive, kernel)?;
+    job.modules = add_modules(&mut archive, kernel, content.network)?;
     let text = serde_json::to_vec(&job).map_err(|error| VmError::file(JOB_FILE, error.to_string()))?;
     archive.file(Path::new(JOB_FILE), 0o644, &text);
     archive.file(Path::new(INIT), 0o755, &cache.stripped(init)?);
@@ -77,10 +80,11 @@ pub fn initramfs(
 }
 
 /// Adds modules and returns their files in the order of loading.
-fn add_modules(archive: &mut Archive, kernel: &Kernel) -> Result<Vec<String>, VmError> {
+fn add_modules(archive: &mut Archive, kernel: &Kernel, network: bool) -> Result<Vec<String>, VmError> {
     let tree = kernel.module_tree()?;
     if kernel.modules.is_some() {
-        let missing: Vec<&str> = MODULES_REQUIRED.into_iter().filter(|module| !tree.can(module)).collect();
+        let required = MODULES_REQUIRED.into_iter().chain(network.then_some(NIC_MODULE));
+        let missing: Vec<&str> = required.filter(|module| !tree.can(module)).collect();
         if !missing.is_empty() {
             return Err(VmError::kernel(&kernel.name, format!("it has no {}", missing.join(", "))));
         }
@@ -124,4 +128,27 @@ fn add(archive: &mut Archive, path: &Path) -> Result<(), VmError> {
         archive.file(path, metadata.permissions().mode(), &bytes);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel with these modules built in and no others.
+    fn kernel(root: &Path, builtin: &[&str]) -> Kernel {
+        let lines: String = builtin.iter().map(|name| format!("kernel/{name}.ko\n")).collect();
+        fs::write(root.join("modules.builtin"), lines).expect("written");
+        let modules = Some(root.to_owned());
+        Kernel { name: "x".to_owned(), release: None, image: PathBuf::new(), modules, config: None }
+    }
+
+    #[test]
+    fn only_guests_with_interfaces_need_their_driver() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kernel = kernel(folder.path(), &MODULES_REQUIRED);
+        let add = |network| add_modules(&mut Archive::default(), &kernel, network);
+        assert!(add(false).expect("all is there").is_empty());
+        let error = add(true).expect_err("one is missing").to_string();
+        assert!(error.contains("it has no virtio_net"), "{error}");
+    }
 }

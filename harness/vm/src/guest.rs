@@ -23,8 +23,9 @@ use crate::{
     Accelerator, Cache, VmError,
     console::{self, Death},
     content::INIT,
+    nic::{Inherited, NICS_MAX, Nic},
     protocol::{Decoder, Frame, Hello},
-    qemu::{KVM_FAILS, Machine, QEMU},
+    qemu::{KVM_FAILS, Machine, MachineNic, QEMU},
 };
 
 /// How often the emulator may make a kernel panic before the job began until that counts (see [`End::is_emulators`]; `sched_clock_cpu`
@@ -58,6 +59,8 @@ pub struct GuestOptions {
     pub memory_mib: usize,
     /// A folder for the logs of the console and of QEMU; it exists.
     pub folder: PathBuf,
+    /// Its network interfaces, [`NICS_MAX`] at most; it has no network without.
+    pub nics: Vec<Nic>,
 }
 
 /// What a guest says while it runs.
@@ -119,13 +122,17 @@ impl End {
 ///
 /// # Errors
 ///
-/// When QEMU cannot be started.
+/// When QEMU cannot be started, or the guest has too many network interfaces.
 pub async fn run(
     cache: &Cache,
     options: &GuestOptions,
     interrupt: CancellationToken,
     mut on: impl FnMut(Said),
 ) -> Result<End, VmError> {
+    if options.nics.len() > NICS_MAX {
+        let why = format!("{} network interfaces, a guest has room for {NICS_MAX}", options.nics.len());
+        return Err(VmError::NoGuest(why));
+    }
     let mut accelerator = Accelerator::of_machine(cache);
     let mut panics_left = BOOT_PANICS_MAX;
     loop {
@@ -176,6 +183,7 @@ impl Running {
         let socket = Socket::free();
         let listener = socket.listen()?;
         let memory = in_memory(&options.initramfs)?;
+        let cables: Vec<Inherited> = options.nics.iter().map(Inherited::of).collect::<Result<_, _>>()?;
         let machine = Machine {
             accelerator,
             cpus: options.cpus,
@@ -185,6 +193,7 @@ impl Running {
             init: INIT.to_owned(),
             console: options.folder.join(CONSOLE),
             socket: socket.0.clone(),
+            nics: plugged(&options.nics, &cables),
         };
         let begun = Instant::now();
         let log = options.folder.join(QEMU_LOG);
@@ -199,6 +208,7 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| VmError::program(QEMU, format!("{error}; Debian package `qemu-system-x86`")))?;
+        drop(cables);
         let stream = tokio::select! {
             accepted = listener.accept() => accepted.map_err(VmError::io("take QEMU's connection"))?.0,
             status = qemu.wait() => return Err(NotBooted::Ended(gone(&options.folder, status.ok()))),
@@ -368,6 +378,11 @@ async fn kvm_error(log: &Path) {
             return;
         }
     }
+}
+
+fn plugged(nics: &[Nic], cables: &[Inherited]) -> Vec<MachineNic> {
+    let both = nics.iter().zip(cables);
+    both.map(|(nic, cable)| MachineNic { mac: nic.mac.clone(), socket: cable.number() }).collect()
 }
 
 fn gone(folder: &Path, status: Option<ExitStatus>) -> End {

@@ -2,7 +2,8 @@
 //!
 //! A guest is a kernel, a first file system made in memory ([`initramfs`]: programs of the host with their libraries, files,
 //! modules, a job) and QEMU. It needs no root, no disk image and no network of the host; it says what happens over one virtio
-//! port ([`protocol`]), and how it ended is told apart: exit code, panic, want of memory, hang ([`End`]).
+//! port ([`protocol`]), and how it ended is told apart: exit code, panic, want of memory, hang ([`End`]). Guests that are to
+//! reach each other are joined by cables ([`cable`]).
 //!
 //! Where kernels come from is the part of [`fetch`].
 
@@ -17,6 +18,7 @@ mod guest;
 mod kernel;
 mod library;
 mod module;
+mod nic;
 pub mod protocol;
 mod qemu;
 
@@ -30,4 +32,5 @@ pub use guest::{End, GuestOptions, Said, run, slowness};
 pub use kernel::{Kernel, MODULES_REQUIRED, MODULES_WISHED};
 pub use library::libraries;
 pub use module::{Module, ModuleTree};
-pub use qemu::{Accelerator, Machine, QEMU};
+pub use nic::{NICS_MAX, Nic, Plug, cable};
+pub use qemu::{Accelerator, Machine, MachineNic, QEMU};

@@ -1,10 +1,13 @@
 //! The command that starts a guest.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+};
 
 use crate::{Cache, protocol::PORT};
 
-/// The program, in Debian's package `qemu-system-x86`.
+/// The program, in Debian's package `qemu-system-x86`. Guests with network interfaces need 7.2 or newer.
 pub const QEMU: &str = "qemu-system-x86_64";
 /// What is remembered of a machine whose KVM runs no guests.
 pub(crate) const KVM_FAILS: &str = "kvm-fails";
@@ -62,10 +65,21 @@ pub struct Machine {
     pub console: PathBuf,
     /// Socket that QEMU connects to, for the port of [`crate::protocol`].
     pub socket: PathBuf,
+    /// Network interfaces; there is no network without.
+    pub nics: Vec<MachineNic>,
+}
+
+/// A network interface for QEMU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineNic {
+    /// Its hardware address.
+    pub mac: String,
+    /// Descriptor of a datagram socket that is connected to another guest's; QEMU inherits it.
+    pub socket: RawFd,
 }
 
 impl Machine {
-    /// Arguments for [`QEMU`]. No network, no disk, nothing of the host but what is named here.
+    /// Arguments for [`QEMU`]. No disk, no network but cables to other guests, nothing of the host but what is named here.
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
@@ -83,6 +97,11 @@ impl Machine {
         add(&["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]);
         add(&["-chardev", &format!("socket,id=guest,path={}", escaped(&self.socket))]);
         add(&["-device", &format!("virtserialport,chardev=guest,name={PORT}")]);
+        for (number, nic) in self.nics.iter().enumerate() {
+            add(&["-netdev", &format!("dgram,id=net{number},local.type=fd,local.str={}", nic.socket)]);
+            // It has no firmware: nothing is booted from it.
+            add(&["-device", &format!("virtio-net-pci,netdev=net{number},mac={},romfile=", nic.mac)]);
+        }
         arguments
     }
 
@@ -122,6 +141,7 @@ mod tests {
             init: "/sbin/init".into(),
             console: "/tmp/a,b/console.log".into(),
             socket: "/tmp/s".into(),
+            nics: Vec::new(),
         }
     }
 
@@ -132,6 +152,24 @@ mod tests {
         assert!(arguments.contains(&"file,id=console,path=/tmp/a,,b/console.log".to_owned()));
         assert!(arguments.iter().any(|argument| argument.contains("rdinit=/sbin/init")));
         assert!(!arguments.iter().any(|argument| argument.contains("netdev")));
+    }
+
+    #[test]
+    fn each_interface_has_a_cable_of_its_own() {
+        let nic = |mac: &str, socket| MachineNic { mac: mac.to_owned(), socket };
+        let nics = vec![nic("02:00:00:00:00:01", 7), nic("02:00:00:00:00:02", 9)];
+        let arguments = Machine { nics, ..machine(Accelerator::Emulation) }.arguments();
+        let expected = [
+            "-netdev",
+            "dgram,id=net0,local.type=fd,local.str=7",
+            "-device",
+            "virtio-net-pci,netdev=net0,mac=02:00:00:00:00:01,romfile=",
+            "-netdev",
+            "dgram,id=net1,local.type=fd,local.str=9",
+            "-device",
+            "virtio-net-pci,netdev=net1,mac=02:00:00:00:00:02,romfile=",
+        ];
+        assert!(arguments.ends_with(&expected.map(str::to_owned)), "{arguments:?}");
     }
 
     #[test]

@@ -7,25 +7,28 @@ use clap::{Args, Subcommand};
 use super::{AgentArgs, RUNS, name_and_value};
 
 /// Where a mesh is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Environment {
     /// On this machine, in namespaces; needs root.
-    #[default]
     Netns,
     /// The same in a guest of QEMU with a kernel of its own; needs no root.
     Vm,
 }
 
-/// The guest that a mesh is made in, if any.
+/// The guests that a mesh is made in, if any.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct GuestArgs {
-    /// Where the mesh is made.
-    #[arg(long, value_enum, value_name = "NAME", default_value_t)]
-    pub(crate) env: Environment,
+    /// Where the mesh is made. When it is not given: on this machine, unless a kernel is asked for, here or by the topology.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) env: Option<Environment>,
     /// Make the mesh in a guest with this kernel: one of the file of kernels, such as `5.10`. `--env vm` without it takes the
     /// newest that is here.
     #[arg(long, value_name = "NAME")]
     pub(crate) kernel: Option<String>,
+    /// Another kernel for one cluster, for a mesh of different ones; may be repeated. It wins over what the topology says. Each kernel
+    /// is a guest, with all clusters that are on it, and the guests are joined.
+    #[arg(long, value_name = "CLUSTER=NAME", value_parser = name_and_value)]
+    pub(crate) kernel_in: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) file: KernelsArgs,
     #[command(flatten)]

@@ -41,10 +41,11 @@ impl Case {
 
 pub(super) fn run(args: &ConformanceArgs) -> anyhow::Result<Exit> {
     let cases = chosen(load(&args.cases)?, &args.profile, &args.only, args.shard)?;
-    if let Some(guest) = guest::Wanted::by(&args.guest)? {
+    let topologies: Vec<_> = cases.iter().map(|case| case.scenario.topology()).collect();
+    if let Some(guests) = guest::Guests::by(&args.guest, &topologies, guest::Unnamed::WithFirst)? {
         let files = std::iter::once(args.cases.clone()).chain(args.quarantine.clone()).collect();
         let results = vec![args.output.clone(), args.reports.clone()];
-        return guest.run(&guest::Job { arguments: None, agent: &args.agent, files, results, reports: &args.reports });
+        return guests.run(&guest::Job { arguments: None, agent: &args.agent, files, results, reports: &args.reports });
     }
     let quarantined = quarantined(args.quarantine.as_deref())?;
     let under_test = UnderTest::of(&args.agent)?;
@@ -138,7 +139,7 @@ async fn all(
     let order = if args.share_meshes { by_topology(cases) } else { cases.iter().collect() };
     let mut running = stream::iter(order)
         .map(|case| one(args, under_test, case, seed, &meshes, interrupted.clone()).map(move |outcome| (case, outcome)))
-        .buffer_unordered(usize::from(args.jobs));
+        .buffer_unordered(if guest::leads_others() { 1 } else { usize::from(args.jobs) });
     let mut reports = BTreeMap::new();
     let mut any = None;
     while let Some((case, outcome)) = running.next().await {
@@ -198,7 +199,7 @@ pub(super) async fn one(
     meshes: &Meshes,
     interrupt: CancellationToken,
 ) -> anyhow::Result<(CaseReport, Option<RunRecord>)> {
-    let reproduce = reproduce(&case.file.display().to_string(), &[], &args.agent, seed);
+    let reproduce = reproduce(&case.scenario, &case.file.display().to_string(), &[], &args.agent, seed);
     let mut report = CaseReport {
         id: case.about.id.clone(),
         title: case.scenario.question().to_owned(),

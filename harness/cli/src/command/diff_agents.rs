@@ -44,7 +44,7 @@ async fn all(args: &DiffAgentsArgs, scenario: &Scenario, agents: &[UnderTest], s
         printer::talk(&format!("agent {given}:"));
         let progress = Progress::new(Detail::Outcomes);
         let shown = progress.clone();
-        let reproduce = reproduce(&args.scenario, &[], &agent_args(args, given), seed);
+        let reproduce = reproduce(scenario, &args.scenario, &[], &agent_args(args, given), seed);
         let run = Run { scenario: scenario.clone(), mesh: None, keep: Keep::No, seed, repeat: 0, reproduce };
         let ran = under_test.run(run, &args.reports, interrupted.clone(), move |stamped| shown.event(stamped)).await;
         progress.finish();

@@ -24,18 +24,15 @@ use crate::{
 };
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    if !args.dry_run
-        && let Some(guest) = guest::Wanted::by(&args.guest)?
-    {
-        return in_guest(args, &guest);
-    }
-    let parameters: BTreeMap<String, String> = args.set.iter().cloned().collect();
-    let files = find::scenarios(&args.scenario)?;
-    let scenarios = load(&files, &parameters)?;
+    let (scenarios, files) = for_guests(&args.scenario, &args.set)?;
     if args.dry_run {
         let plans: Vec<String> = scenarios.iter().map(|scenario| scenario.plan().to_string()).collect();
         printer::data(&plans.join("\n"));
         return Ok(Exit::Success);
+    }
+    let topologies: Vec<_> = scenarios.iter().map(Scenario::topology).collect();
+    if let Some(guests) = guest::Guests::by(&args.guest, &topologies, guest::Unnamed::OnNewest)? {
+        return in_guests(args, &guests, files);
     }
     if scenarios.len() > 1 && args.junit_file.is_some() {
         return Err(usage("`--junit-file` is for one scenario", "each run has its own `junit.xml` among its reports"));
@@ -48,16 +45,15 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     Ok(if args.exit_zero_on_failure && exit == Exit::Failed { Exit::Success } else { exit })
 }
 
-/// The same command in a guest.
-fn in_guest(args: &RunArgs, guest: &guest::Wanted) -> anyhow::Result<Exit> {
+/// The same command in guests, which get these files.
+fn in_guests(args: &RunArgs, guests: &guest::Guests, files: Vec<PathBuf>) -> anyhow::Result<Exit> {
     if args.keep || args.pause_on_fail {
         let hint = "a guest ends with its command";
         return Err(usage("`--keep` and `--pause-on-fail` are for meshes on this machine", hint));
     }
-    let (_, files) = for_guests(&args.scenario, &args.set)?;
     let results = std::iter::once(args.reports.clone()).chain(args.junit_file.clone()).collect();
     let job = guest::Job { arguments: None, agent: &args.agent, files, results, reports: &args.reports };
-    guest.run(&job)
+    guests.run(&job)
 }
 
 /// The scenarios of this name, and all files that a guest needs of them.
@@ -134,7 +130,7 @@ async fn each(
             keep,
             seed,
             repeat,
-            reproduce: reproduce(&scenario.file().display().to_string(), &args.set, &args.agent, seed),
+            reproduce: reproduce(scenario, &scenario.file().display().to_string(), &args.set, &args.agent, seed),
         };
         let progress = Progress::new(if args.events { Detail::Everything } else { Detail::Outcomes });
         let shown = progress.clone();

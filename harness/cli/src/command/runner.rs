@@ -190,12 +190,18 @@ pub(super) fn give_to_invoker(folder: &Path) {
     }
 }
 
-/// The command line that runs a scenario with these agents and this seed again.
-pub(super) fn reproduce(scenario: &str, set: &[(String, String)], agent: &AgentArgs, seed: u64) -> String {
-    let mut words = vec!["meshbed".to_owned(), "run".to_owned(), scenario.to_owned()];
+/// The command line that runs a scenario with these agents and this seed again; `name` is how it is found.
+pub(super) fn reproduce(
+    scenario: &Scenario,
+    name: &str,
+    set: &[(String, String)],
+    agent: &AgentArgs,
+    seed: u64,
+) -> String {
+    let mut words = vec!["meshbed".to_owned(), "run".to_owned(), name.to_owned()];
     words.extend(set.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]));
     words.extend(agent.words());
-    words.extend(guest::kernel_of_ours().into_iter().flat_map(|kernel| ["--kernel".to_owned(), kernel]));
+    words.extend(guest::kernel_flags(scenario.topology()));
     words.extend(["--seed".to_owned(), seed.to_string()]);
     // A word with a NUL in it cannot have been typed.
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()

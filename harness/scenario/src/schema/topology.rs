@@ -26,6 +26,9 @@ pub fn topology_schema() -> Json {
     without_parameters(document("A topology of meshbed", object(properties, &required), Map::new()))
 }
 
+/// Keys that a cluster may go without.
+const OPTIONAL_OF_CLUSTERS: [&str; 2] = ["env", "kernel"];
+
 fn cluster() -> Json {
     let node = object([("name", described(name(), "Its name, unique in the mesh."))], &["name".to_owned()]);
     let fields = [
@@ -39,8 +42,10 @@ fn cluster() -> Json {
         ("serviceCIDR", described(text(), "What cluster IPs are allocated from; a /28 or larger.")),
         ("nodes", described(list(node, 1), "Its nodes.")),
         ("env", described(env(), "More environment for the programs of its agents; wins over that of `agents`.")),
+        ("kernel", described(text(), "Name of the kernel that its nodes run on, such as `\"5.10\"`; needs guests.")),
     ];
-    let required: Vec<String> = fields.iter().map(|(key, _)| (*key).to_owned()).filter(|key| key != "env").collect();
+    let keys = fields.iter().map(|(key, _)| (*key).to_owned());
+    let required: Vec<String> = keys.filter(|key| !OPTIONAL_OF_CLUSTERS.contains(&key.as_str())).collect();
     described(object(fields, &required), "One Kubernetes cluster. No two CIDRs of a mesh may overlap.")
 }
 
