@@ -577,7 +577,9 @@ impl<'up> Builder<'up> {
 /// Joins the far end of a cluster's link to the interface that leads to the machine with the router.
 async fn patch_through(link: &OutpostLink, part: Part<'_>, wan: &Namespace, far: Index) -> Result<(), UpErrorKind> {
     let bridge = Index::patch(part.position);
-    wan.add_bridge(&format!("{PATCH}{}", part.position), bridge, part.cluster.router_address()).await?;
+    // Its hardware address must be nobody's on the segment, or it would keep what is for them. No machine has the first address.
+    let nobody = part.cluster.node_cidr().network();
+    wan.add_bridge(&format!("{PATCH}{}", part.position), bridge, nobody).await?;
     wan.join_bridge(far, bridge).await?;
     Ok(nic::plug_in(link.segment(&part.state.name)?, wan, bridge).await?)
 }
