@@ -70,8 +70,8 @@ pub use mesh::{ExitedProcess, Mesh};
 pub use namespace::in_netns;
 pub use options::{OnFailure, Programs, UpOptions};
 pub use outpost::{
-    Answer, Answerer, Call, Hello, OUTPOST, OUTPOSTS, Order, Outpost, OutpostLink, Reader, Writer, monotonic_ns,
-    receive, send, serve as serve_outpost,
+    Answer, Answerer, Hello, OUTPOST, OUTPOSTS, Outpost, OutpostLink, Reader, Writer, monotonic_ns, receive, send,
+    serve as serve_outpost,
 };
 pub use preflight::{Missing, agent_preflight, agent_programs, preflight};
 pub use rejection::Rejection;

@@ -2,9 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs, io,
     net::TcpListener,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -251,7 +249,13 @@ impl<'up> Builder<'up> {
             topology: self.topology.text().to_owned(),
             options: self.options.clone(),
             clusters: parts.iter().map(|(part, _)| part.state.name.clone()).collect(),
-            secrets: self.run.clusters.iter().map(secrets).collect::<Result<Vec<_>, _>>()?.concat(),
+            secrets: self
+                .run
+                .clusters
+                .iter()
+                .map(|cluster| File::all_of(&cluster.pki))
+                .collect::<Result<Vec<_>, _>>()?
+                .concat(),
         };
         let rising = Rising::begin(outpost, part).await?;
         let teller = rising.teller();
@@ -582,14 +586,6 @@ async fn patch_through(link: &OutpostLink, part: Part<'_>, wan: &Namespace, far:
     wan.add_bridge(&format!("{PATCH}{}", part.position), bridge, nobody).await?;
     wan.join_bridge(far, bridge).await?;
     Ok(nic::plug_in(link.segment(&part.state.name)?, wan, bridge).await?)
-}
-
-/// Certificates, keys and token of a cluster.
-fn secrets(cluster: &ClusterState) -> Result<Vec<File>, SystemError> {
-    let act = || format!("read `{}`", cluster.pki.display());
-    let read = |path: PathBuf| Ok(File { content: fs::read_to_string(&path)?, path });
-    let entries = fs::read_dir(&cluster.pki).act(act)?;
-    entries.map(|entry| entry.and_then(|entry| read(entry.path()))).collect::<io::Result<_>>().act(act)
 }
 
 fn not_up(outpost: &Outpost, error: NotUp) -> UpErrorKind {

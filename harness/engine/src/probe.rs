@@ -8,7 +8,7 @@ use std::{
 };
 
 use mesh_types::ClusterName;
-use meshbed_driver::{Call, Outpost, Writer};
+use meshbed_driver::{Outpost, Writer};
 use meshbed_events::{Answer, ErrorKind, Outcome, Request};
 use meshbed_node::PodState;
 use meshbed_scenario::Probe;
@@ -87,8 +87,7 @@ impl Client {
             Some(outpost) => {
                 let (program, arguments) = (program.to_owned(), target.arguments());
                 let question = Question::Program { pod: Box::new(pod.clone()), program, arguments };
-                let call = Call::Engine(serde_json::to_value(question).map_err(io::Error::from).map_err(failed)?);
-                let (stdout, writer) = outpost.open(&call).await.map_err(|error| failed(error.source))?;
+                let (stdout, writer) = outpost.listen(&question).await.map_err(|error| failed(error.source))?;
                 (Process::Elsewhere(writer), tokio::spawn(read(stdout, head, Arc::clone(world))))
             }
         };

@@ -7,11 +7,13 @@ use std::{
     time::SystemTime,
 };
 
+use futures::future::try_join_all;
 use serde::Serialize;
 
 use super::{Control, ControlError, ControlErrorKind, blocking, error::While};
 use crate::{
     error::{Act, SystemError},
+    outpost::{Call, File, Request},
     pki,
     serial::{self, Serial},
     state::ClusterState,
@@ -122,6 +124,7 @@ impl Control {
     ) -> Result<Reissued, ControlError> {
         let act = || format!("reissue certificate `{}` of cluster `{cluster}`", name.as_str());
         let state = self.find_cluster(cluster).during(act)?;
+        let folder = state.pki.clone();
         let work = move || {
             let mut replaced = Vec::new();
             for file_name in name.file_names(&state) {
@@ -133,7 +136,9 @@ impl Control {
             }
             Ok::<_, ControlErrorKind>(Reissued { name, files: replaced })
         };
-        blocking(work).await.during(act)
+        let reissued = blocking(work).await.during(act)?;
+        self.spread_certificates(&folder).await.during(act)?;
+        Ok(reissued)
     }
 
     /// Replaces a certificate of `cluster` and its key by others that are as good, as everybody has to now and then. Nothing is
@@ -141,6 +146,7 @@ impl Control {
     pub async fn rotate(&self, cluster: &str, name: CertificateName) -> Result<Vec<Rotated>, ControlError> {
         let act = || format!("rotate certificate `{}` of cluster `{cluster}`", name.as_str());
         let state = self.find_cluster(cluster).during(act)?;
+        let folder = state.pki.clone();
         let work = move || {
             let mut rotated = Vec::new();
             for file_name in name.file_names(&state) {
@@ -153,7 +159,9 @@ impl Control {
             }
             Ok::<_, ControlErrorKind>(rotated)
         };
-        blocking(work).await.during(act)
+        let rotated = blocking(work).await.during(act)?;
+        self.spread_certificates(&folder).await.during(act)?;
+        Ok(rotated)
     }
 
     /// Serial number of the certificate that the etcd of `cluster` shows to a client that connects now and trusts it.
@@ -167,7 +175,19 @@ impl Control {
     pub async fn restore_certificates(&self, cluster: &str) -> Result<Vec<PathBuf>, ControlError> {
         let act = || format!("restore the certificates of cluster `{cluster}`");
         let state = self.find_cluster(cluster).during(act)?;
-        blocking(move || restore(&state.pki)).await.during(act)
+        let folder = state.pki.clone();
+        let restored = blocking(move || restore(&state.pki)).await.during(act)?;
+        self.spread_certificates(&folder).await.during(act)?;
+        Ok(restored)
+    }
+
+    /// Other machines get what is in a cluster's `pki` folder now: each has the certificates of all clusters.
+    async fn spread_certificates(&self, pki: &Path) -> Result<(), SystemError> {
+        if self.outposts().is_empty() {
+            return Ok(());
+        }
+        let call = Call::Driver(Request::WriteFiles(File::all_of(pki)?));
+        try_join_all(self.outposts().iter().map(|outpost| outpost.call::<()>(&call))).await.map(drop)
     }
 }
 

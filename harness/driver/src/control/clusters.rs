@@ -6,10 +6,11 @@ use super::{
     ClusterBooted, ClusterCrashed, Control, ControlError, ControlErrorKind, LinkSeen, Started, error::While, nodes::see,
 };
 use crate::{
-    Order, ProcessRole,
+    ProcessRole,
     links::{Index, Link},
     namespace::Namespace,
     network::wan_link,
+    outpost::Order,
     programs::cluster_process,
     state::{ClusterState, CutLink},
 };

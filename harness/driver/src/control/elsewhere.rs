@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Control, ControlError, ControlErrorKind, error::While};
 use crate::{
-    Order, Outpost, RunState,
+    Outpost, RunState,
     error::{Act, SystemError},
-    outpost::{Call, Ordered, Request},
+    outpost::{Call, Order, Ordered, Request},
 };
 
 impl Control {

@@ -6,9 +6,10 @@ use nix::sys::signal::Signal;
 
 use super::{Control, ControlError, ControlErrorKind, EtcdReset, blocking, error::While};
 use crate::{
-    Order, ProcessRole,
+    ProcessRole,
     error::{Act, SystemError},
     etcd_setup, http,
+    outpost::Order,
     process::KILL_DEADLINE,
     programs::{ETCD_PEER_URL, ETCD_TOKEN_FLAG, cluster_process},
 };

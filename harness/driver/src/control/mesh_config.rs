@@ -4,10 +4,17 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Control, ControlError, ControlErrorKind, error::While};
-use crate::error::{Act, SystemError};
+use crate::{
+    Outpost,
+    error::{Act, SystemError},
+    outpost::{Call, Request},
+};
 
 /// What Kubernetes calls the link to the version of a volume that counts.
 const DATA: &str = "..data";
@@ -15,31 +22,107 @@ const DATA: &str = "..data";
 const VERSIONS: [&str; 2] = ["..v1", "..v2"];
 
 /// A node's configuration of one remote cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MeshConfig {
-    path: PathBuf,
-    /// On the same file system, and where nobody looks for configurations.
-    draft: PathBuf,
+    file: ConfigFile,
+    /// The machine that has it, if it is not this one.
+    elsewhere: Option<Arc<Outpost>>,
 }
 
 impl Control {
     /// The configuration file of `remote` on `node`. It need not exist, and `remote` need not be a cluster of the mesh.
     pub fn mesh_config(&self, node: &str, remote: &str) -> Result<MeshConfig, ControlError> {
         let act = || format!("find the configuration of `{remote}` on node `{node}`");
-        let (_, state) = self.find_node(node).during(act)?;
-        MeshConfig::of(&state.clustermesh_dir, remote).during(act)
+        let (cluster, state) = self.find_node(node).during(act)?;
+        let file = ConfigFile::of(&state.clustermesh_dir, remote).during(act)?;
+        Ok(MeshConfig { file, elsewhere: self.outpost_of(cluster.name.as_str()).cloned() })
     }
 
     /// The same of what copies remote clusters into the etcd of `cluster`, if anything does.
     pub fn kvstoremesh_config(&self, cluster: &str, remote: &str) -> Result<Option<MeshConfig>, ControlError> {
         let act = || format!("find the configuration of `{remote}` for the KVStoreMesh of `{cluster}`");
         let state = self.find_cluster(cluster).during(act)?;
-        let exists = self.lock_state().agents.kvstoremesh;
-        exists.then(|| MeshConfig::of(&state.kvstoremesh_dir, remote).during(act)).transpose()
+        if !self.lock_state().agents.kvstoremesh {
+            return Ok(None);
+        }
+        let file = ConfigFile::of(&state.kvstoremesh_dir, remote).during(act)?;
+        Ok(Some(MeshConfig { file, elsewhere: self.outpost_of(cluster).cloned() }))
     }
 }
 
 impl MeshConfig {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// What is in it; `None` if it does not exist.
+    pub async fn read(&self) -> Result<Option<String>, SystemError> {
+        self.act(ConfigAct::Read).await
+    }
+
+    /// Writes it in one step: whoever looks sees the old file or the new one, never half of it. Returns what is in it now.
+    pub async fn write(&self, text: &str) -> Result<Option<String>, SystemError> {
+        self.act(ConfigAct::Write(text.to_owned())).await
+    }
+
+    /// Gives it the name of `other`, in one step. Returns what is in it; `None` if it does not exist.
+    pub async fn rename(&self, other: &Self) -> Result<Option<String>, SystemError> {
+        self.act(ConfigAct::Rename(other.file.clone())).await
+    }
+
+    /// Makes it what Kubernetes makes of a Secret in a volume: a link to a file of the same name behind `..data`, which is a
+    /// link to a folder with a version. First that is a folder with the `old` content, then, in one step, one with the `new`.
+    /// Returns what is in it now.
+    pub async fn project(&self, old: &str, new: &str) -> Result<Option<String>, SystemError> {
+        self.act(ConfigAct::Project { old: old.to_owned(), new: new.to_owned() }).await
+    }
+
+    /// Removes what [`Self::project`] made, apart from the file itself.
+    pub async fn unproject(&self) -> Result<(), SystemError> {
+        self.act(ConfigAct::Unproject).await.map(drop)
+    }
+
+    /// Removes it. Returns what was in it; `None` if it did not exist.
+    pub async fn remove(&self) -> Result<Option<String>, SystemError> {
+        self.act(ConfigAct::Remove).await
+    }
+
+    async fn act(&self, act: ConfigAct) -> Result<Option<String>, SystemError> {
+        match &self.elsewhere {
+            None => self.file.perform(act),
+            Some(outpost) => outpost.call(&Call::Driver(Request::Config(self.file.clone(), act))).await,
+        }
+    }
+}
+
+/// What can be done with a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ConfigAct {
+    /// See [`MeshConfig::read`].
+    Read,
+    /// See [`MeshConfig::write`].
+    Write(String),
+    /// See [`MeshConfig::rename`].
+    Rename(ConfigFile),
+    /// See [`MeshConfig::project`].
+    Project { old: String, new: String },
+    /// See [`MeshConfig::unproject`].
+    Unproject,
+    /// See [`MeshConfig::remove`].
+    Remove,
+}
+
+/// A configuration file of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    /// On the same file system, and where nobody looks for configurations.
+    draft: PathBuf,
+}
+
+impl ConfigFile {
     fn of(folder: &Path, remote: &str) -> Result<Self, ControlErrorKind> {
         let path = folder.join(remote);
         // A name with `/` or `..` in it is no name.
@@ -49,37 +132,38 @@ impl MeshConfig {
         Ok(Self { draft: folder.with_extension("draft"), path })
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Does it. Returns what [`MeshConfig`]'s method returns.
+    pub(crate) fn perform(&self, act: ConfigAct) -> Result<Option<String>, SystemError> {
+        match act {
+            ConfigAct::Read => self.read(),
+            ConfigAct::Write(text) => self.write(&text),
+            ConfigAct::Rename(other) => self.rename(&other),
+            ConfigAct::Project { old, new } => self.project(&old, &new),
+            ConfigAct::Unproject => self.unproject().map(|()| None),
+            ConfigAct::Remove => self.remove(),
+        }
     }
 
-    /// What is in it; `None` if it does not exist.
-    pub fn read(&self) -> Result<Option<String>, SystemError> {
+    fn read(&self) -> Result<Option<String>, SystemError> {
         match fs::read_to_string(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some).act(|| format!("read `{}`", self.path.display())),
         }
     }
 
-    /// Writes it in one step: whoever looks sees the old file or the new one, never half of it. Returns what is in it now.
-    pub fn write(&self, text: &str) -> Result<Option<String>, SystemError> {
+    fn write(&self, text: &str) -> Result<Option<String>, SystemError> {
         let act = || format!("write `{}`", self.path.display());
         fs::write(&self.draft, text).and_then(|()| fs::rename(&self.draft, &self.path)).act(act)?;
         self.read()
     }
 
-    /// Gives it the name of `other`, in one step. Returns what is in it; `None` if it does not exist.
-    pub fn rename(&self, other: &Self) -> Result<Option<String>, SystemError> {
+    fn rename(&self, other: &Self) -> Result<Option<String>, SystemError> {
         let before = self.read()?;
         fs::rename(&self.path, &other.path).act(|| format!("rename `{}`", self.path.display()))?;
         Ok(before)
     }
 
-    /// Makes it what Kubernetes makes of a Secret in a volume: a link to a file of the same name behind `..data`, which is a
-    /// link to a folder with a version. First that is a folder with the `old` content, then, in one step, one with the `new`.
-    /// Returns what is in it now.
-    pub fn project(&self, old: &str, new: &str) -> Result<Option<String>, SystemError> {
+    fn project(&self, old: &str, new: &str) -> Result<Option<String>, SystemError> {
         let act = || format!("project `{}`", self.path.display());
         let (folder, name) = (self.folder(), self.path.file_name().unwrap_or_default());
         for (version, content) in VERSIONS.iter().zip([old, new]) {
@@ -92,8 +176,7 @@ impl MeshConfig {
         self.read()
     }
 
-    /// Removes what [`Self::project`] made, apart from the file itself.
-    pub fn unproject(&self) -> Result<(), SystemError> {
+    fn unproject(&self) -> Result<(), SystemError> {
         let folder = self.folder();
         let act = || format!("clear `{}`", folder.display());
         fs::remove_file(folder.join(DATA)).act(act)?;
@@ -110,8 +193,7 @@ impl MeshConfig {
         symlink(target, &self.draft).and_then(|()| fs::rename(&self.draft, link))
     }
 
-    /// Removes it. Returns what was in it; `None` if it did not exist.
-    pub fn remove(&self) -> Result<Option<String>, SystemError> {
+    fn remove(&self) -> Result<Option<String>, SystemError> {
         let before = self.read()?;
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -122,18 +204,18 @@ impl MeshConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::MeshConfig;
+    use super::ConfigFile;
 
     #[test]
     fn written_read_and_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let config = MeshConfig { path: directory.path().join("beta"), draft: directory.path().join("draft") };
+        let config = ConfigFile { path: directory.path().join("beta"), draft: directory.path().join("draft") };
         assert_eq!(config.read().unwrap(), None);
         assert_eq!(config.remove().unwrap(), None);
         assert_eq!(config.write("a").unwrap().as_deref(), Some("a"));
         assert_eq!(config.write("b").unwrap().as_deref(), Some("b"));
         assert!(!config.draft.exists());
-        let other = MeshConfig { path: directory.path().join("gamma"), ..config.clone() };
+        let other = ConfigFile { path: directory.path().join("gamma"), ..config.clone() };
         assert_eq!(config.rename(&other).unwrap().as_deref(), Some("b"));
         assert_eq!((config.read().unwrap(), other.read().unwrap().as_deref()), (None, Some("b")));
         other.rename(&config).unwrap();

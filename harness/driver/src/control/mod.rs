@@ -29,6 +29,7 @@ use tokio::sync::Mutex as AsyncMutex;
 pub use certificates::{Authority, CertificateName, Reissued, Rotated, Validity};
 pub use error::{ControlError, ControlErrorKind};
 pub use mesh_config::MeshConfig;
+pub(crate) use mesh_config::{ConfigAct, ConfigFile};
 pub use witness::{
     ClusterBooted, ClusterCrashed, Emptied, Ended, EtcdReset, Frozen, LinkSeen, NodeBooted, NodeCrashed, Resumed,
     Started, Suspended, Thawed,

@@ -12,12 +12,13 @@ use super::{
     error::While,
 };
 use crate::{
-    Order, RunState, cgroup,
+    RunState, cgroup,
     error::{Act, SystemError},
     layout::is_pod_netns,
     links::{Index, Link},
     namespace::{Forwarding, Namespace},
     network::{NODE_LINK, connect_node, port_of},
+    outpost::Order,
     site::make_node_cgroups,
     state::{ClusterState, CutLink, NodeState},
     teardown::{namespaces, remove_namespace},

@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{Control, ControlError, ControlErrorKind, END_DEADLINE, Ended, Resumed, Started, Suspended, error::While};
 use crate::{
-    Order,
     error::{Act, ProcessError},
+    outpost::Order,
     pidfd::Pidfd,
     process::{KILL_DEADLINE, Process},
     process_table,

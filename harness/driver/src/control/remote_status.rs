@@ -7,8 +7,8 @@ use tokio::{process::Command, time::timeout};
 
 use super::{Control, ControlError, ControlErrorKind, error::While};
 use crate::{
-    Order,
     error::{Act, SystemError},
+    outpost::Order,
     programs::node_process,
     state::ProcessRole,
 };

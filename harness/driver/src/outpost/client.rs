@@ -94,12 +94,21 @@ impl Outpost {
         self.offset.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a call that is more than one question and one answer.
+    /// Asks the engine's part of it something to which there is more than one answer.
     ///
     /// # Errors
     ///
     /// When the outpost cannot be reached.
-    pub async fn open(&self, call: &Call) -> Result<(Reader, Writer), SystemError> {
+    pub async fn listen(&self, question: &impl Serialize) -> Result<(Reader, Writer), SystemError> {
+        self.open(&self.to_engine(question)?).await
+    }
+
+    fn to_engine(&self, question: &impl Serialize) -> Result<Call, SystemError> {
+        serde_json::to_value(question).map(Call::Engine).map_err(io::Error::from).act(|| self.act())
+    }
+
+    /// Begins a call that is more than one question and one answer.
+    pub(crate) async fn open(&self, call: &Call) -> Result<(Reader, Writer), SystemError> {
         let (reader, mut writer) = wire::connect(self.link.listens).await?;
         send(&mut writer, call).await.act(|| self.act())?;
         Ok((reader, writer))
@@ -111,8 +120,7 @@ impl Outpost {
     ///
     /// When the outpost cannot be reached or has no answer; then it says why.
     pub async fn ask<T: DeserializeOwned>(&self, question: &impl Serialize) -> Result<T, SystemError> {
-        let question = serde_json::to_value(question).map_err(io::Error::from).act(|| self.act())?;
-        self.call(&Call::Engine(question)).await
+        self.call(&self.to_engine(question)?).await
     }
 
     /// One question and one answer.

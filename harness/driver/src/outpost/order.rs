@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::{Control, ControlError, Link, RunState};
 
-/// Something to be done to a running mesh. Names are those of processes, nodes and clusters.
+/// Something to be done to a running mesh: each is the method of `Control` of the same name. Names are those of processes, nodes and
+/// clusters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each is the method of `Control` of the same name")]
-pub enum Order {
+pub(crate) enum Order {
     Pid(String),
     Kill(String),
     Stop(String, Duration),

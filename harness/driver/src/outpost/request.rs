@@ -5,14 +5,18 @@ use std::{
     io::{self, Write},
     net::SocketAddrV4,
     os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use mesh_types::ClusterName;
 use serde::{Deserialize, Serialize};
 
 use super::order::Order;
-use crate::{ExitedProcess, Rejection, RunId, RunState, UpOptions};
+use crate::{
+    ExitedProcess, Rejection, RunId, RunState, UpOptions,
+    control::{ConfigAct, ConfigFile},
+    error::{Act, SystemError},
+};
 
 /// Permissions of keys and tokens.
 const SECRET: u32 = 0o600;
@@ -20,7 +24,7 @@ const SECRET: u32 = 0o600;
 /// Whom a connection is for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Call {
+pub(crate) enum Call {
     /// This crate.
     Driver(Request),
     /// Whoever serves the rest (the engine), in its own words.
@@ -30,24 +34,24 @@ pub enum Call {
 /// What this crate does at an outpost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Request {
+pub(crate) enum Request {
     /// A [`Hello`], then for each line that comes the time there (`CLOCK_MONOTONIC`, nanoseconds).
     Clock,
     /// Bring clusters up and keep them as long as the connection lasts: [`Tell`] one way, [`Told`] the other.
     Up(Box<Part>),
     /// An [`Answer`] with what the order returns, as JSON.
     Order(RunId, Order),
-    /// An [`Answer`] with a list of files and what is in them: all of a folder.
-    ReadFolder(PathBuf),
     /// An [`Answer`] with nothing: these files have this in them now, each replaced in one step.
     WriteFiles(Vec<File>),
+    /// An [`Answer`] with what is in the file, if it is there.
+    Config(ConfigFile, ConfigAct),
     /// Bytes both ways.
     Relay(RelayTarget),
 }
 
 /// A file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {
+pub(crate) struct File {
     /// Where.
     pub path: PathBuf,
     /// What is in it; all of ours are text.
@@ -55,6 +59,19 @@ pub struct File {
 }
 
 impl File {
+    /// All files of a folder, without those of folders in it.
+    pub(crate) fn all_of(folder: &Path) -> Result<Vec<Self>, SystemError> {
+        let act = || format!("read the files of `{}`", folder.display());
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).act(act)? {
+            let path = entry.act(act)?.path();
+            if path.is_file() {
+                files.push(Self { content: fs::read_to_string(&path).act(act)?, path });
+            }
+        }
+        Ok(files)
+    }
+
     /// Writes it in one step, for nobody but root to read, as all that is secret.
     pub(crate) fn store(&self) -> io::Result<()> {
         let draft = self.path.with_added_extension("new");
@@ -77,7 +94,7 @@ pub struct Hello {
 /// Where a relay leads to, at the outpost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RelayTarget {
+pub(crate) enum RelayTarget {
     /// In the network namespace that is pinned there, or in that of the machine.
     Tcp(Option<PathBuf>, SocketAddrV4),
     /// A socket with a path.
@@ -105,7 +122,7 @@ impl<T> From<Answer<T>> for Result<T, String> {
 
 /// The clusters that an outpost brings up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Part {
+pub(crate) struct Part {
     /// The whole topology, as text.
     pub topology: String,
     /// How the run is brought up.
@@ -149,4 +166,21 @@ pub(crate) enum Told {
     Exited(ExitedProcess),
     /// Nothing is left; or what is.
     Down(Result<(), String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::File;
+
+    #[test]
+    fn files_are_read_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("saved")).unwrap();
+        let file = File { path: folder.path().join("ca.crt"), content: "a\n".to_owned() };
+        file.store().unwrap();
+        assert_eq!(File::all_of(folder.path()).unwrap(), std::slice::from_ref(&file));
+        File { content: "b\n".to_owned(), ..file.clone() }.store().unwrap();
+        assert_eq!(File::all_of(folder.path()).unwrap()[0].content, "b\n");
+        assert!(File::all_of(&file.path).is_err());
+    }
 }

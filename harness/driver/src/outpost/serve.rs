@@ -3,9 +3,8 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    fs, io,
+    io,
     net::SocketAddrV4,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -93,7 +92,9 @@ impl Post {
                 };
                 reply(&mut writer, answer).await
             }
-            Call::Driver(Request::ReadFolder(path)) => reply(&mut writer, read_folder(&path)).await,
+            Call::Driver(Request::Config(file, act)) => {
+                reply(&mut writer, file.perform(act).map_err(|error| in_words(&error))).await
+            }
             Call::Driver(Request::WriteFiles(files)) => reply(&mut writer, write_files(&files)).await,
             Call::Driver(Request::Relay(target)) => relay(target, reader, writer).await,
         }
@@ -200,21 +201,6 @@ fn dial(to: SocketAddrV4) -> io::Result<std::net::TcpStream> {
 fn connected(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// All files of a folder, without those of folders in it.
-fn read_folder(folder: &Path) -> Result<Vec<File>, String> {
-    let read = || {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_file() {
-                files.push(File { content: fs::read_to_string(&path)?, path });
-            }
-        }
-        Ok::<_, io::Error>(files)
-    };
-    read().map_err(|error| format!("failed to read `{}`: {error}", folder.display()))
 }
 
 fn write_files(files: &[File]) -> Result<(), String> {

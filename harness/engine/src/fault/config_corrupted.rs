@@ -45,10 +45,11 @@ impl Fault for ConfigCorrupted {
                 let what = |what: &str| format!("{what} the configuration of {remote} on {node}");
                 let file =
                     control.mesh_config(&node.node, remote.as_str()).map_err(FaultError::failed(what("find")))?;
-                let before = file.read().map_err(FaultError::failed(what("read")))?;
+                let before = file.read().await.map_err(FaultError::failed(what("read")))?;
                 // Whether an agent goes on with its old connection or gives it up is its own affair; what it knows stays.
                 let id = injection.strike(cuts::configuration(&node, &remote, Fate::Kept));
-                if file.write(&content).map_err(FaultError::failed(what("overwrite")))?.as_ref() != Some(&content) {
+                if file.write(&content).await.map_err(FaultError::failed(what("overwrite")))?.as_ref() != Some(&content)
+                {
                     let what = format!("`{}` has not the content that was written", file.path().display());
                     return Err(FaultError::NoWitness { what });
                 }
@@ -56,8 +57,8 @@ impl Fault for ConfigCorrupted {
                 let healing = async move {
                     let failed = FaultError::failed(format!("write the configuration of {remote} on {node}"));
                     match before {
-                        Some(before) => file.write(&before).map(drop),
-                        None => file.remove().map(drop),
+                        Some(before) => file.write(&before).await,
+                        None => file.remove().await,
                     }
                     .map_err(failed)?;
                     Ok(format!("the configuration of {remote} on {node} is as it was"))

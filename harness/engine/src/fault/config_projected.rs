@@ -46,11 +46,11 @@ impl Fault for ConfigProjected {
                 let file =
                     control.mesh_config(&node.node, remote.as_str()).map_err(FaultError::failed(what("find")))?;
                 let id = injection.strike(cuts::configuration(&node, &remote, Fate::Kept));
-                let Some(before) = file.read().map_err(FaultError::failed(what("read")))? else {
+                let Some(before) = file.read().await.map_err(FaultError::failed(what("read")))? else {
                     return Err(FaultError::NoTarget { what: format!("no `{}`", file.path().display()) });
                 };
                 let new = format!("{before}{NEW_LINE}");
-                let found = file.project(&before, &new).map_err(FaultError::failed(what("swap")))?;
+                let found = file.project(&before, &new).await.map_err(FaultError::failed(what("swap")))?;
                 if found.as_ref() != Some(&new) {
                     let what = format!("`{}` has not the content that was swapped in", file.path().display());
                     return Err(FaultError::NoWitness { what });
@@ -58,7 +58,11 @@ impl Fault for ConfigProjected {
                 injection.witnessed(id, format!("`{}` has new content behind `..data`", file.path().display()));
                 let healing = async move {
                     let failed = FaultError::failed(format!("write the configuration of {remote} on {node}"));
-                    file.write(&before).and_then(|_| file.unproject()).map_err(failed)?;
+                    let put_back = async {
+                        file.write(&before).await?;
+                        file.unproject().await
+                    };
+                    put_back.await.map_err(failed)?;
                     Ok(format!("the configuration of {remote} on {node} is a plain file again"))
                 };
                 injected.push(Injected { id, healing: healing.boxed() });

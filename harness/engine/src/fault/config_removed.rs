@@ -6,7 +6,6 @@
 use std::fmt;
 
 use futures::{FutureExt, future::BoxFuture};
-use meshbed_driver::MeshConfig;
 use meshbed_events::Micros;
 use meshbed_oracle::Fate;
 use meshbed_scenario::{ClusterName, Nodes, record};
@@ -52,18 +51,26 @@ impl Fault for ConfigRemoved {
                 // Whoever copies the cluster for the agents must not know it either. Once a cluster, whatever the node.
                 let copied = control.kvstoremesh_config(node.cluster.as_str(), remote.as_str());
                 let copied = copied.map_err(FaultError::failed(what("find")))?;
-                let theirs = copied.as_ref().map(MeshConfig::remove).transpose();
-                let theirs = theirs.map_err(FaultError::failed(what("remove")))?.flatten();
-                let before = file.remove().map_err(FaultError::failed(what("remove")))?;
-                let Some(before) = before.filter(|_| !file.path().exists()) else {
+                let theirs = match &copied {
+                    Some(file) => file.remove().await.map_err(FaultError::failed(what("remove")))?,
+                    None => None,
+                };
+                let before = file.remove().await.map_err(FaultError::failed(what("remove")))?;
+                let left = file.read().await.map_err(FaultError::failed(what("read")))?;
+                let Some(before) = before.filter(|_| left.is_none()) else {
                     let what = format!("`{}` was not there before, or still is", file.path().display());
                     return Err(FaultError::NoWitness { what });
                 };
                 injection.witnessed(id, format!("`{}` is gone", file.path().display()));
                 let healing = async move {
                     let failed = FaultError::failed(format!("write the configuration of {remote} on {node}"));
-                    let copied = copied.iter().zip(&theirs).try_for_each(|(file, text)| file.write(text).map(drop));
-                    copied.and_then(|()| file.write(&before)).map_err(failed)?;
+                    let put_back = async {
+                        if let Some((file, text)) = copied.zip(theirs) {
+                            file.write(&text).await?;
+                        }
+                        file.write(&before).await
+                    };
+                    put_back.await.map_err(failed)?;
                     Ok(format!("the configuration of {remote} on {node} is as it was"))
                 };
                 injected.push(Injected { id, healing: healing.boxed() });

@@ -54,15 +54,15 @@ impl Fault for ConfigRenamed {
                 let by = Micros(from.0 + VANISH_MAX_US);
                 let id = injection.strike(cuts::configuration(&node, &remote, Fate::MustVanish { from, by }));
                 let failed = || FaultError::failed(what("rename"));
-                let before = old.rename(&new).map_err(failed())?;
-                if old.read().map_err(failed())?.is_some() || new.read().map_err(failed())? != before {
+                let before = old.rename(&new).await.map_err(failed())?;
+                if old.read().await.map_err(failed())?.is_some() || new.read().await.map_err(failed())? != before {
                     let what = format!("`{}` is not `{}` now", old.path().display(), new.path().display());
                     return Err(FaultError::NoWitness { what });
                 }
                 injection.witnessed(id, format!("`{}` is `{}` now", old.path().display(), new.path().display()));
                 let healing = async move {
                     let failed = FaultError::failed(format!("rename the configuration of {remote} on {node} again"));
-                    new.rename(&old).map_err(failed)?;
+                    new.rename(&old).await.map_err(failed)?;
                     Ok(format!("the configuration of {remote} on {node} has its name again"))
                 };
                 injected.push(Injected { id, healing: healing.boxed() });

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use meshbed_driver::{Call, Outpost, Reader, SystemError, Writer, receive, send};
+use meshbed_driver::{Outpost, Reader, SystemError, Writer, receive, send};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -35,11 +35,11 @@ impl Followers {
         world: &Arc<Mutex<World>>,
     ) -> Result<Self, SystemError> {
         let mut tasks = JoinSet::new();
-        let (logs, end) = open(outpost, &Question::Logs(logs_folder.to_owned(), logs_from)).await?;
+        let (logs, end) = outpost.listen(&Question::Logs(logs_folder.to_owned(), logs_from)).await?;
         tasks.spawn(follow_logs(logs, end, told));
         let (numbers, roots): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
         let question = Question::Maps(roots, Pace::Measure, lock(world).slowness());
-        let (maps, hotness) = open(outpost, &question).await?;
+        let (maps, hotness) = outpost.listen(&question).await?;
         let wanted = Arc::new(Notify::new());
         let reader = {
             let wanted = Arc::clone(&wanted);
@@ -51,10 +51,6 @@ impl Followers {
         tasks.spawn(Maps { outpost, numbers, reader, hot, world: Arc::clone(world) }.follow(maps));
         Ok(Self { _tasks: tasks })
     }
-}
-
-async fn open(outpost: &Outpost, question: &Question) -> Result<(Reader, Writer), SystemError> {
-    outpost.open(&Call::Engine(serde_json::to_value(question).unwrap_or_default())).await
 }
 
 /// `end` is our half of the connection: the logs are followed as long as it is there.
