@@ -58,6 +58,11 @@ impl Outpost {
     /// When there is no such interface, or nobody answers for [`ARRIVAL_MAX`].
     pub async fn reach(link: OutpostLink) -> Result<Self, SystemError> {
         nic::set_up(&link.management, link.address).await?;
+        Self::at(link).await
+    }
+
+    /// The same when the interface is up.
+    pub(super) async fn at(link: OutpostLink) -> Result<Self, SystemError> {
         let (hello, offset) = arrive(&link).await?;
         let offset = Arc::new(Mutex::new(offset));
         let clock = tokio::spawn(follow_clock(link.clone(), Arc::clone(&offset))).abort_handle();

@@ -12,6 +12,8 @@ pub(crate) mod nic;
 mod order;
 mod request;
 mod serve;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wire;
 
 pub use client::Outpost;

@@ -60,13 +60,24 @@ pub(crate) struct PartHere {
 /// When the interface of `link` or its address cannot be used.
 pub async fn serve(link: OutpostLink, slowness: f64, engine: Answerer) -> Result<(), SystemError> {
     nic::set_up(&link.management, link.address).await?;
-    let act = || format!("listen on {}", link.listens);
-    let listener = TcpListener::bind(link.listens).await.act(act)?;
+    let listens = link.listens;
+    let act = || format!("listen on {listens}");
+    let listener = TcpListener::bind(listens).await.act(act)?;
+    answer_all(&listener, link, slowness, engine).await.act(act)
+}
+
+/// Answers whoever connects to `listener`.
+pub(super) async fn answer_all(
+    listener: &TcpListener,
+    link: OutpostLink,
+    slowness: f64,
+    engine: Answerer,
+) -> io::Result<()> {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let hello = Hello { kernel, slowness };
-    let post = Arc::new(Post { link: link.clone(), hello, runs: Mutex::default(), engine });
+    let post = Arc::new(Post { link, hello, runs: Mutex::default(), engine });
     loop {
-        let (stream, _) = listener.accept().await.act(act)?;
+        let (stream, _) = listener.accept().await?;
         let post = Arc::clone(&post);
         tokio::spawn(async move {
             if let Err(error) = post.answer(stream).await {
