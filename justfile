@@ -58,7 +58,8 @@ conformance *ARGS: _build-tools _run-tools
     @cargo build --quiet {{targets}}
     @{{sudo}} target/debug/meshbed conformance "$@"
 
-# Run a scenario in a guest with another kernel, without root, e.g. `just vm failover --kernel 5.10`.
+# Run a scenario in a guest with another kernel, without root, e.g. `just vm failover --kernel 5.10`, or in several of one mesh:
+# `just vm failover --kernel-in alpha=5.10 --kernel-in beta=7.3`.
 vm SCENARIO *ARGS: _build-tools _vm-tools
     @cargo build --quiet {{targets}}
     @target/debug/meshbed run "$@" --env vm
