@@ -8,6 +8,7 @@ use std::{
 use mesh_types::ClusterName;
 use meshbed_driver::{Mesh, Rejection, RunState, UpOptions};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
+use meshbed_scenario::{Cluster, Topology};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -285,9 +286,7 @@ fn note(world: &Mutex<World>, text: String) {
 fn info(options: &RunOptions) -> RunInfo {
     let RunOptions { scenario, up, .. } = options;
     let topology = scenario.topology();
-    let nodes = |cluster: &meshbed_scenario::Cluster| {
-        cluster.nodes().iter().map(|node| node.name().to_owned()).collect::<Vec<_>>()
-    };
+    let nodes = |cluster: &Cluster| cluster.nodes().iter().map(|node| node.name().to_owned()).collect::<Vec<_>>();
     RunInfo {
         run: up.run.to_string(),
         scenario: scenario.name().to_owned(),
@@ -295,7 +294,7 @@ fn info(options: &RunOptions) -> RunInfo {
         scenario_file: scenario.file().display().to_string(),
         topology: topology.name().to_owned(),
         environment: "netns".to_owned(),
-        kernel: kernels(up),
+        kernel: kernels(up, topology),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: jiff::Timestamp::now().to_string(),
         clusters: topology.clusters().iter().map(|cluster| (cluster.name().to_string(), nodes(cluster))).collect(),
@@ -315,21 +314,23 @@ fn info(options: &RunOptions) -> RunInfo {
 }
 
 /// The agent under test, or which cluster has which.
-fn agents(up: &UpOptions, topology: &meshbed_scenario::Topology) -> String {
+fn agents(up: &UpOptions, topology: &Topology) -> String {
     if up.agents.is_empty() {
         return up.agent.name().to_owned();
     }
-    let of =
-        |cluster: &meshbed_scenario::Cluster| format!("{}: {}", cluster.name(), up.agent_of(cluster.name()).name());
+    let of = |cluster: &Cluster| format!("{}: {}", cluster.name(), up.agent_of(cluster.name()).name());
     topology.clusters().iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
-/// Release of the kernel, or of each of the kernels with the clusters that are on it.
-fn kernels(up: &UpOptions) -> String {
+/// Release of the kernel; of each cluster's when they are on different machines.
+fn kernels(up: &UpOptions, topology: &Topology) -> String {
     let ours = rustix::system::uname().release().to_string_lossy().into_owned();
-    let others = up.outposts.iter().map(|outpost| {
-        let clusters: Vec<&str> = outpost.clusters().iter().map(ClusterName::as_str).collect();
-        format!("{} ({})", outpost.hello().kernel, clusters.join(", "))
-    });
-    std::iter::once(ours).chain(others).collect::<Vec<_>>().join(", ")
+    if up.outposts.is_empty() {
+        return ours;
+    }
+    let of = |cluster: &Cluster| {
+        let outpost = up.outposts.iter().find(|outpost| outpost.clusters().contains(cluster.name()));
+        format!("{}: {}", cluster.name(), outpost.map_or(&ours, |outpost| &outpost.hello().kernel))
+    };
+    topology.clusters().iter().map(of).collect::<Vec<_>>().join(", ")
 }

@@ -188,7 +188,7 @@ pub struct RunInfo {
     pub topology: String,
     /// Environment, such as `netns`.
     pub environment: String,
-    /// Kernel release.
+    /// Kernel release; `alpha: 5.10.0, beta: 7.3.4` when clusters are on different ones.
     pub kernel: String,
     /// Version of meshbed.
     pub version: String,

@@ -48,10 +48,13 @@ pub(super) fn run(args: &ConformanceArgs) -> anyhow::Result<Exit> {
         return guests.run(&guest::Job { arguments: None, agent: &args.agent, files, results, reports: &args.reports });
     }
     let quarantined = quarantined(args.quarantine.as_deref())?;
-    let under_test = UnderTest::of(&args.agent)?;
+    let mut under_test = UnderTest::of(&args.agent)?;
     let seed = args.seed.unwrap_or_else(random_seed);
     let started = jiff::Timestamp::now().to_string();
-    let (reports, record) = super::runtime()?.block_on(all(args, &under_test, &cases, seed))?;
+    let (reports, record) = super::runtime()?.block_on(async {
+        under_test.reach_outposts().await?;
+        all(args, &under_test, &cases, seed).await
+    })?;
     let report = assemble(&under_test, &cases, reports, record.as_ref(), started);
     write(&report, &args.output)?;
     printer::data(&conformance::terminal(&report, printer::colour_of_data()));

@@ -144,6 +144,9 @@ impl UnderTest {
         interrupt: CancellationToken,
         listener: impl FnMut(&Stamped) + Send + 'static,
     ) -> anyhow::Result<Ran> {
+        if guest::leads_others() && self.outposts.is_empty() {
+            anyhow::bail!("the machines that have other clusters of the mesh were not reached");
+        }
         let id = RunId::random()?;
         let folder = reports.join(folder_name(&id, run.scenario.name()));
         fs::create_dir_all(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;

@@ -1,5 +1,7 @@
 //! The mesh as a drawing: clusters with their nodes, the links between them, and what was asked of each link.
 
+use meshbed_events::RunInfo;
+
 use super::svg::{escape, look, put, title};
 use crate::{Node, Summary, words};
 
@@ -161,7 +163,7 @@ fn cluster(summary: &Summary, one: &Placed<'_>, clusters: &[String], svg: &mut S
             "<text class=\"agent\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             one.x + BOX - 10.0,
             one.y + 19.0,
-            escape(&words::shortened(agent_of(&summary.info.agent, one.name), 16))
+            escape(&words::shortened(&runs_on(&summary.info, one.name), 26))
         ),
     );
     for (index, name) in one.nodes.iter().take(NODES_MAX).enumerate() {
@@ -178,10 +180,20 @@ fn cluster(summary: &Summary, one: &Placed<'_>, clusters: &[String], svg: &mut S
     svg.push_str("</g>");
 }
 
-/// The agent of a cluster: `alpha=one, beta=two` names them apart, otherwise all have the same.
-fn agent_of<'s>(agent: &'s str, cluster: &str) -> &'s str {
+/// The agent of a cluster, and its kernel when the clusters have different ones.
+fn runs_on(info: &RunInfo, cluster: &str) -> String {
+    let agent = own(&info.agent, cluster).unwrap_or(&info.agent).trim();
+    match own(&info.kernel, cluster) {
+        // The version alone; the rest is the distribution's.
+        Some(kernel) => format!("{agent}, {}", kernel.split(['-', '+']).next().unwrap_or(kernel)),
+        None => agent.to_owned(),
+    }
+}
+
+/// What a cluster has of its own: `alpha=one, beta=two` names them apart, otherwise all have the same.
+fn own<'s>(all: &'s str, cluster: &str) -> Option<&'s str> {
     let of_cluster = |part: &'s str| part.trim().strip_prefix(cluster)?.trim_start().strip_prefix(['=', ':']);
-    agent.split(',').find_map(of_cluster).unwrap_or(agent).trim()
+    all.split(',').find_map(of_cluster).map(str::trim)
 }
 
 /// A node, and the oldest wrong entry of its maps.
@@ -228,7 +240,13 @@ mod tests {
 
     #[test]
     fn agents_may_differ_by_cluster() {
-        assert_eq!(agent_of("mesh-agent", "alpha"), "mesh-agent");
-        assert_eq!(agent_of("alpha=cilium, beta=mesh-agent", "beta"), "mesh-agent");
+        assert_eq!(own("mesh-agent", "alpha"), None);
+        assert_eq!(own("alpha=cilium, beta=mesh-agent", "beta"), Some("mesh-agent"));
+        let mut info = RunInfo::default();
+        info.agent = "mesh-agent".to_owned();
+        info.kernel = "6.1.0-50-cloud-amd64".to_owned();
+        assert_eq!(runs_on(&info, "alpha"), "mesh-agent", "the same for all is said elsewhere");
+        info.kernel = "alpha: 5.10.0-32-cloud-amd64, beta: 7.3.4+deb13-cloud-amd64".to_owned();
+        assert_eq!(runs_on(&info, "beta"), "mesh-agent, 7.3.4");
     }
 }
