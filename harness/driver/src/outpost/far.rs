@@ -5,6 +5,7 @@
 
 use std::{io, net::SocketAddrV4, path::PathBuf, sync::Arc, time::Duration};
 
+use mesh_types::ClusterName;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{Mutex, oneshot},
@@ -115,8 +116,8 @@ impl Rising {
                     Ok(Some(Told::Exited(exited))) => drop(exits.send(exited).await),
                     Ok(Some(Told::Down(left))) => break left,
                     Ok(Some(_)) => {}
-                    Ok(None) => break Err("the machine is gone".to_owned()),
-                    Err(error) => break Err(error.to_string()),
+                    Ok(None) => break Err("it is gone".to_owned()),
+                    Err(error) => break Err(format!("it is gone: {error}")),
                 }
             };
             drop(down.send(left));
@@ -132,10 +133,16 @@ impl Far {
 
     /// Takes them down. What is left, in words, is the error.
     pub(crate) async fn down(mut self) -> Result<(), String> {
-        send(&mut *self.writer.lock().await, &Tell::Down).await.map_err(|error| error.to_string())?;
+        let names: Vec<&str> = self.outpost.clusters().iter().map(ClusterName::as_str).collect();
+        let left = format!("{} on another machine", names.join(", "));
+        self.take_down().await.map_err(|why| format!("{left} ({why})"))
+    }
+
+    async fn take_down(&mut self) -> Result<(), String> {
+        send(&mut *self.writer.lock().await, &Tell::Down).await.map_err(|error| format!("it is gone: {error}"))?;
         match timeout(DOWN_MAX, &mut self.is_down).await {
             Ok(Ok(left)) => left,
-            Ok(Err(_)) => Err("the machine is gone".to_owned()),
+            Ok(Err(_)) => Err("it is gone".to_owned()),
             Err(_) => Err(format!("not within {DOWN_MAX:?}")),
         }
     }

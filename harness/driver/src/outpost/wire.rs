@@ -1,7 +1,8 @@
 //! What goes over a connection with an outpost: lines of JSON, and behind them, for a relay, bytes as they come.
 
-use std::{io, net::SocketAddrV4};
+use std::{io, net::SocketAddrV4, time::Duration};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
@@ -17,7 +18,11 @@ use crate::error::{Act, SystemError};
 /// Bytes of a line at most: the maps of a node with some ten thousand backends have a tenth of it.
 const LINE_MAX: u64 = 256 << 20;
 /// How long connecting may take: the outpost is one hop away and does nothing but listen.
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long without a sign of life the other machine is gone. A guest that ends says nothing: there is no cable any more.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may be silent until it is asked whether it still is one, and the time between two such questions.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// The half of a connection that is read.
 pub type Reader = BufReader<OwnedReadHalf>;
@@ -35,6 +40,11 @@ pub(super) async fn connect(address: SocketAddrV4) -> Result<(Reader, Writer), S
 pub(super) fn split(stream: TcpStream) -> io::Result<(Reader, Writer)> {
     // Most of what is sent is one line that somebody waits for.
     stream.set_nodelay(true)?;
+    setsockopt(&stream, sockopt::TcpUserTimeout, &u32::try_from(SILENCE_MAX.as_millis()).unwrap_or(u32::MAX))?;
+    let seconds = u32::try_from(ASK_EVERY.as_secs()).unwrap_or(u32::MAX);
+    setsockopt(&stream, sockopt::TcpKeepIdle, &seconds)?;
+    setsockopt(&stream, sockopt::TcpKeepInterval, &seconds)?;
+    setsockopt(&stream, sockopt::KeepAlive, &true)?;
     let (reader, writer) = stream.into_split();
     Ok((BufReader::new(reader), writer))
 }

@@ -67,7 +67,9 @@ impl ConformanceReport {
 
     /// `<agent>-<environment>-<kernel>`, safe as the name of a file.
     pub fn file_stem(&self) -> String {
-        let name = format!("{}-{}-{}", self.agent, self.environment, self.kernel);
+        // `alpha: 5.10, beta: 7.3` reads well, but not as the name of a file.
+        let kernel = self.kernel.replace(": ", "-").replace(", ", "_");
+        let name = format!("{}-{}-{kernel}", self.agent, self.environment);
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.+".contains(c) { c } else { '_' };
         name.chars().map(plain).collect::<String>().trim_start_matches('.').to_owned()
     }
@@ -93,6 +95,8 @@ mod tests {
             ..ConformanceReport::default()
         };
         assert_eq!(report.file_stem(), "_evil_agent-netns-6.18.5");
+        let several = ConformanceReport { kernel: "alpha: 5.10, beta: 7.3".into(), ..report };
+        assert_eq!(several.file_stem(), "_evil_agent-netns-alpha-5.10_beta-7.3");
     }
 
     #[test]

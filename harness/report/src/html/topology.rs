@@ -242,11 +242,10 @@ mod tests {
     fn agents_may_differ_by_cluster() {
         assert_eq!(own("mesh-agent", "alpha"), None);
         assert_eq!(own("alpha=cilium, beta=mesh-agent", "beta"), Some("mesh-agent"));
-        let mut info = RunInfo::default();
-        info.agent = "mesh-agent".to_owned();
-        info.kernel = "6.1.0-50-cloud-amd64".to_owned();
-        assert_eq!(runs_on(&info, "alpha"), "mesh-agent", "the same for all is said elsewhere");
-        info.kernel = "alpha: 5.10.0-32-cloud-amd64, beta: 7.3.4+deb13-cloud-amd64".to_owned();
+        let info = |kernel: &str| RunInfo { agent: "mesh-agent".into(), kernel: kernel.into(), ..RunInfo::default() };
+        let same = info("6.1.0-50-cloud-amd64");
+        assert_eq!(runs_on(&same, "alpha"), "mesh-agent", "what is the same for all is said elsewhere");
+        let info = info("alpha: 5.10.0-32-cloud-amd64, beta: 7.3.4+deb13-cloud-amd64");
         assert_eq!(runs_on(&info, "beta"), "mesh-agent, 7.3.4");
     }
 }
