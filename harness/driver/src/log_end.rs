@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::rejection::{Rejection, rejection};
 
 /// How much of the end of a log is told, in bytes.
-const TAIL_MAX: u64 = 4096;
+const TAIL_MAX: usize = 4096;
 /// How much of the end of a log is searched, in bytes: what a verifier says of a large program at its lowest log level.
 const SEARCHED_MAX: u64 = 1 << 20;
 
@@ -30,8 +30,8 @@ pub struct LogEnd {
 impl LogEnd {
     /// As it is now.
     pub(crate) fn of(path: &Path) -> Self {
-        let searched = last_lines(path, SEARCHED_MAX);
-        Self { path: path.to_owned(), tail: last_lines(path, TAIL_MAX), rejection: rejection(&searched) }
+        let searched = last_lines(path);
+        Self { path: path.to_owned(), tail: tail(&searched).to_owned(), rejection: rejection(&searched) }
     }
 }
 
@@ -41,15 +41,22 @@ impl fmt::Display for LogEnd {
     }
 }
 
-/// The whole lines among the last `max` bytes of a file; what cannot be read is empty.
-fn last_lines(file: &Path, max: u64) -> String {
+/// The whole lines among the last [`TAIL_MAX`] bytes.
+fn tail(text: &str) -> &str {
+    let Some(from) = text.len().checked_sub(TAIL_MAX) else { return text };
+    let end = text.as_bytes()[from..].iter().position(|byte| *byte == b'\n');
+    end.map_or("", |end| &text[from + end + 1..])
+}
+
+/// The whole lines among the last [`SEARCHED_MAX`] bytes of a file; what cannot be read is empty.
+fn last_lines(file: &Path) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(file)?;
         let length = file.metadata()?.len();
-        let start = length.saturating_sub(max);
+        let start = length.saturating_sub(SEARCHED_MAX);
         file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
-        file.take(max).read_to_end(&mut bytes)?;
+        file.take(SEARCHED_MAX).read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
         // A line whose beginning is cut off says little.
         let whole = if start == 0 { text.as_ref() } else { text.split_once('\n').map_or("", |(_, rest)| rest) };
@@ -71,7 +78,7 @@ mod tests {
         let tail = |path: &Path| LogEnd::of(path).tail;
         fs::write(&log, "one\ntwo\n").unwrap();
         assert_eq!(tail(&log), "one\ntwo");
-        let long = usize::try_from(TAIL_MAX).unwrap();
+        let long = TAIL_MAX;
         fs::write(&log, format!("{}\nlast\n", "x".repeat(long))).unwrap();
         assert_eq!(tail(&log), "last");
         assert_eq!(tail(Path::new("/nonexistent")), "");

@@ -19,7 +19,9 @@ pub struct Rejection {
 /// What the verifier said last in a log, trimmed to the point; none if it said nothing.
 ///
 /// Its last line is always `processed <n> insns …`, the one before it is the reason (`print_verification_stats` and `verbose` in the
-/// kernel's `kernel/bpf/verifier.c`). A logger may have put something before each line, or everything on one.
+/// kernel's `kernel/bpf/verifier.c`). A logger may have put
+/// everything on one line, and something before the closing one. One that puts something before every line loses us the instructions,
+/// not the reason.
 pub(crate) fn rejection(log: &str) -> Option<Rejection> {
     // Structured loggers write a text of several lines as one, with the ends of lines escaped.
     let log = log.replace("\\n", "\n");
