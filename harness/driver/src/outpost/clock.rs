@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Measurements that an offset is taken from: the best of the last minute or so.
+/// Measurements that an offset is taken from: those of the last half minute.
 const SAMPLES_MAX: usize = 64;
 
 /// `CLOCK_MONOTONIC` now, in nanoseconds.
