@@ -6,7 +6,7 @@ use std::{
 };
 
 use mesh_types::ClusterName;
-use meshbed_driver::{Mesh, Rejection, RunState, UpOptions};
+use meshbed_driver::{Mesh, Outpost, Rejection, RunState, UpOptions};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
 use meshbed_scenario::{Cluster, Topology};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,7 @@ pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::
     let clock = RunClock::start();
     let recorder = Recorder::new(Some(&record), listener)?;
     let world = World::new(scenario.topology(), scenario.grace(), clock, recorder).slowed(scenario.slowness());
+    let world = world.on_kernels(foreign_kernels(&up, scenario.topology()));
     let world = Arc::new(Mutex::new(world));
     lock(&world).emit(Event::RunStarted(info));
     if scenario.slowness() > 1.0 {
@@ -333,4 +334,16 @@ fn kernels(up: &UpOptions, topology: &Topology) -> String {
         format!("{}: {}", cluster.name(), outpost.map_or(&ours, |outpost| &outpost.hello().kernel))
     };
     topology.clusters().iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// Kernels that are not ours, by the names of the clusters and nodes that are on them.
+fn foreign_kernels(up: &UpOptions, topology: &Topology) -> Vec<(String, String)> {
+    let of = |outpost: &Arc<Outpost>| {
+        let clusters = topology.clusters().iter().filter(|cluster| outpost.clusters().contains(cluster.name()));
+        let names = clusters.flat_map(|cluster| {
+            std::iter::once(cluster.name().to_string()).chain(cluster.nodes().iter().map(|node| node.name().to_owned()))
+        });
+        names.map(|name| (name, outpost.hello().kernel.clone())).collect::<Vec<_>>()
+    };
+    up.outposts.iter().flat_map(of).collect()
 }

@@ -99,13 +99,15 @@ impl Outpost {
         self.offset.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the engine's part of it something to which there is more than one answer.
+    /// Asks the engine's part of it something to which there is more than one answer. The first says whether it could begin.
     ///
     /// # Errors
     ///
-    /// When the outpost cannot be reached.
+    /// When the outpost cannot be reached, or could not begin; then it says why.
     pub async fn listen(&self, question: &impl Serialize) -> Result<(Reader, Writer), SystemError> {
-        self.open(&self.to_engine(question)?).await
+        let (mut reader, writer) = self.open(&self.to_engine(question)?).await?;
+        self.answer(&mut reader).await?;
+        Ok((reader, writer))
     }
 
     fn to_engine(&self, question: &impl Serialize) -> Result<Call, SystemError> {
@@ -131,10 +133,14 @@ impl Outpost {
     /// One question and one answer.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: &Call) -> Result<T, SystemError> {
         let (mut reader, _writer) = self.open(call).await?;
-        let answer: Option<Answer<Value>> = receive(&mut reader).await.act(|| self.act())?;
-        let answer = answer.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof)).act(|| self.act())?;
-        let value = Result::from(answer).map_err(io::Error::other).act(|| self.act())?;
+        let value = self.answer(&mut reader).await?;
         serde_json::from_value(value).map_err(io::Error::from).act(|| self.act())
+    }
+
+    async fn answer(&self, reader: &mut Reader) -> Result<Value, SystemError> {
+        let answer: Option<Answer<Value>> = receive(reader).await.act(|| self.act())?;
+        let answer = answer.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof)).act(|| self.act())?;
+        Result::from(answer).map_err(io::Error::other).act(|| self.act())
     }
 
     fn act(&self) -> String {

@@ -3,7 +3,16 @@
 //! Here each of them has a *shadow*, so that whoever asks its Kubernetes API, its etcd or its API server's admin socket does that as
 //! if the cluster were here: the same files and addresses, and a relay behind each. All else needs the outpost itself.
 
-use std::{io, net::SocketAddrV4, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddrV4,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use mesh_types::ClusterName;
 use tokio::{
@@ -19,7 +28,7 @@ use super::{
     wire::{Reader, Writer, receive, send},
 };
 use crate::{
-    Rejection, RunState,
+    ExitedProcess, LogEnd, Rejection, RunState,
     error::{Act, SystemError},
     layout::ETCD_PORT,
     namespace::in_netns,
@@ -62,6 +71,8 @@ pub(crate) struct Rising {
 pub(crate) struct Far {
     outpost: Arc<Outpost>,
     writer: Arc<Mutex<Writer>>,
+    /// Whether the end of the connection is expected.
+    told_down: Arc<AtomicBool>,
     /// Told what was left, when they are down.
     is_down: oneshot::Receiver<Result<(), String>>,
     reader: JoinHandle<()>,
@@ -108,7 +119,8 @@ impl Rising {
 
     fn follow(self, exits: ExitSender) -> Far {
         let (down, is_down) = oneshot::channel();
-        let mut reader = self.reader;
+        let told_down = Arc::new(AtomicBool::new(false));
+        let (mut reader, expected, outpost) = (self.reader, Arc::clone(&told_down), Arc::clone(&self.outpost));
         let reader = tokio::spawn(async move {
             let left = loop {
                 match receive(&mut reader).await {
@@ -120,9 +132,13 @@ impl Rising {
                     Err(error) => break Err(format!("it is gone: {error}")),
                 }
             };
+            if !expected.load(Ordering::SeqCst) {
+                // Nothing that is said of a mesh without a part of it is worth anything.
+                drop(exits.send(lost(&outpost, &left)).await);
+            }
             drop(down.send(left));
         });
-        Far { outpost: self.outpost, writer: self.writer, is_down, reader }
+        Far { outpost: self.outpost, writer: self.writer, told_down, is_down, reader }
     }
 }
 
@@ -139,6 +155,7 @@ impl Far {
     }
 
     async fn take_down(&mut self) -> Result<(), String> {
+        self.told_down.store(true, Ordering::SeqCst);
         send(&mut *self.writer.lock().await, &Tell::Down).await.map_err(|error| format!("it is gone: {error}"))?;
         match timeout(DOWN_MAX, &mut self.is_down).await {
             Ok(Ok(left)) => left,
@@ -158,7 +175,7 @@ impl Teller {
     }
 }
 
-/// The relays of a cluster's shadow; they end when this is dropped.
+/// The relays of a cluster's shadow; they take no more connections when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Shadow {
     relays: Vec<JoinHandle<()>>,
@@ -195,6 +212,17 @@ impl Shadow {
         let listener = UnixListener::bind(admin).act(act)?;
         relays.push(outpost.relay_unix(listener, RelayTarget::Unix(far.api_admin_socket.clone())));
         Ok(Self { relays })
+    }
+}
+
+/// The end of an outpost, as that of a process.
+fn lost(outpost: &Outpost, left: &Result<(), String>) -> ExitedProcess {
+    let names: Vec<&str> = outpost.clusters().iter().map(ClusterName::as_str).collect();
+    let why = left.as_ref().err().map_or("it took them down", String::as_str);
+    ExitedProcess {
+        name: format!("outpost of {}", names.join(", ")),
+        status: why.to_owned(),
+        log: LogEnd { path: PathBuf::from("the console of its machine"), tail: String::new(), rejection: None },
     }
 }
 

@@ -60,7 +60,6 @@ async fn questions_go_to_the_engine_and_come_back() {
     let outpost = outpost().await;
     assert_eq!(outpost.ask::<Value>(&json!({"pods": [1]})).await.unwrap(), json!({"pods": [1]}));
     let (mut reader, mut writer) = outpost.listen(&"maps").await.unwrap();
-    assert_eq!(receive::<Value>(&mut reader).await.unwrap(), Some(json!({"done": "maps"})));
     send(&mut writer, &true).await.unwrap();
     assert_eq!(receive::<Value>(&mut reader).await.unwrap(), Some(json!(true)));
     drop(writer);

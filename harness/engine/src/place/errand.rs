@@ -19,7 +19,7 @@ use rustix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Question, pods};
+use super::{Backend, Question, backends, pods};
 use crate::fault::FaultError;
 
 /// How long a process may take to end after SIGKILL, in seconds. The kernel needs microseconds; a machine under load more.
@@ -64,6 +64,10 @@ pub(crate) enum Errand {
     Send(PathBuf, Packets),
     /// A file, if it is there.
     Read(PathBuf),
+    /// An entry of the backends map that is pinned there, with this address or the first one: [`Backend`], if there is one.
+    FindBackend(PathBuf, Option<String>),
+    /// Write an entry there: the [`Backend`] that is there then.
+    WriteBackend(PathBuf, Backend),
 }
 
 /// Whether processes are stopped.
@@ -95,6 +99,18 @@ pub(crate) struct Output {
     pub(crate) text: String,
 }
 
+/// What came of an errand on another machine. What is not one of these did not work at all.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Came {
+    /// Its result.
+    Value(Value),
+    /// There was nothing to do it to.
+    NoTarget(String),
+    /// It was done and did not show.
+    NoWitness(String),
+}
+
 /// Has `errand` done where `cluster` is.
 pub(crate) async fn run<T: DeserializeOwned>(
     control: &Control,
@@ -105,7 +121,11 @@ pub(crate) async fn run<T: DeserializeOwned>(
         None => errand.perform().await?,
         Some(outpost) => {
             let what = format!("have something done on the machine of {cluster}");
-            outpost.ask(&Question::Errand(errand)).await.map_err(FaultError::failed(what))?
+            match outpost.ask(&Question::Errand(errand)).await.map_err(FaultError::failed(what))? {
+                Came::Value(value) => value,
+                Came::NoTarget(what) => return Err(FaultError::NoTarget { what }),
+                Came::NoWitness(what) => return Err(FaultError::NoWitness { what }),
+            }
         }
     };
     serde_json::from_value(value).map_err(FaultError::failed("understand what came of it"))
@@ -123,6 +143,8 @@ impl Errand {
             Self::Reach(from, to) => json(reach(from, to).await?),
             Self::Send(from, packets) => json(send(from, packets).await?),
             Self::Read(path) => json(tokio::fs::read_to_string(path).await.ok()),
+            Self::FindBackend(map, wanted) => json(backends::find(&map, wanted.as_deref())?),
+            Self::WriteBackend(map, backend) => json(backends::write(&map, &backend)?),
         })
     }
 }

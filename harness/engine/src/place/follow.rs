@@ -5,11 +5,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use mesh_types::ClusterName;
 use meshbed_driver::{Outpost, Reader, SystemError, Writer, receive, send};
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{MapsSaid, Question};
 use crate::{
@@ -35,55 +33,66 @@ impl Followers {
         world: &Arc<Mutex<World>>,
     ) -> Result<Self, SystemError> {
         let mut tasks = JoinSet::new();
+        let ended = Ended { outpost: Arc::clone(outpost), world: Arc::clone(world) };
         let (logs, end) = outpost.listen(&Question::Logs(logs_folder.to_owned(), logs_from)).await?;
-        tasks.spawn(follow_logs(logs, end, told));
+        tasks.spawn(follow_logs(logs, end, told, ended.clone()));
         let (numbers, roots): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
         let question = Question::Maps(roots, Pace::Measure, lock(world).slowness());
         let (maps, hotness) = outpost.listen(&question).await?;
-        let wanted = Arc::new(Notify::new());
+        // The outpost begins as if everything changed.
+        let hot = Arc::new(watch::Sender::new(true));
         let reader = {
-            let wanted = Arc::clone(&wanted);
-            lock(world).read_by(move || wanted.notify_one())
+            let hot = Arc::clone(&hot);
+            lock(world).read_by(move || {
+                hot.send_replace(true);
+            })
         };
-        let hot = Arc::new(watch::Sender::new(false));
-        tasks.spawn(tell_hotness(hotness, hot.subscribe(), wanted));
-        let outpost = Arc::clone(outpost);
-        tasks.spawn(Maps { outpost, numbers, reader, hot, world: Arc::clone(world) }.follow(maps));
+        tasks.spawn(tell_hotness(hotness, hot.subscribe()));
+        tasks.spawn(Maps { ended, numbers, reader, hot }.follow(maps));
         Ok(Self { _tasks: tasks })
     }
 }
 
 /// `end` is our half of the connection: the logs are followed as long as it is there.
-async fn follow_logs(mut logs: Reader, _end: Writer, mut told: impl FnMut(Line)) {
+async fn follow_logs(mut logs: Reader, _end: Writer, mut told: impl FnMut(Line), ended: Ended) {
     while let Ok(Some(line)) = receive(&mut logs).await {
         told(line);
     }
+    ended.tell("logs");
 }
 
 /// Says when maps should be read often, and when that is over.
-async fn tell_hotness(mut to: Writer, mut hot: watch::Receiver<bool>, wanted: Arc<Notify>) {
-    loop {
-        let now = tokio::select! {
-            () = wanted.notified() => true,
-            changed = hot.changed() => match changed {
-                Ok(()) => *hot.borrow_and_update(),
-                Err(_) => return,
-            },
-        };
+async fn tell_hotness(mut to: Writer, mut hot: watch::Receiver<bool>) {
+    while hot.changed().await.is_ok() {
+        let now = *hot.borrow_and_update();
         if send(&mut to, &now).await.is_err() {
             return;
         }
     }
 }
 
+/// Who is told that an outpost says nothing more.
+#[derive(Clone)]
+struct Ended {
+    outpost: Arc<Outpost>,
+    world: Arc<Mutex<World>>,
+}
+
+impl Ended {
+    /// What is not heard cannot be right.
+    fn tell(&self, what: &str) {
+        let names: Vec<&str> = self.outpost.clusters().iter().map(ClusterName::as_str).collect();
+        lock(&self.world).unheard(what, &names.join(", "));
+    }
+}
+
 /// Listens to what maps hold.
 struct Maps {
-    outpost: Arc<Outpost>,
+    ended: Ended,
     /// Numbers of the nodes in the world, by their positions in the question.
     numbers: Vec<NodeIndex>,
     reader: ReaderIndex,
     hot: Arc<watch::Sender<bool>>,
-    world: Arc<Mutex<World>>,
 }
 
 impl Maps {
@@ -92,7 +101,7 @@ impl Maps {
             match said {
                 MapsSaid::Changed(node, state) => {
                     let Some(number) = self.numbers.get(node) else { continue };
-                    let mut world = lock(&self.world);
+                    let mut world = lock(&self.ended.world);
                     // When it arrived: what is told after something else must not have happened before it.
                     let at = world.clock.now();
                     world.maps(at, *number, *state);
@@ -100,14 +109,15 @@ impl Maps {
                 MapsSaid::Round(from) => self.tick(from),
             }
         }
+        self.ended.tell("maps");
     }
 
     fn tick(&self, from: u64) {
-        let error = u64::try_from(self.outpost.clock_error().as_nanos()).unwrap_or(u64::MAX);
+        let error = u64::try_from(self.ended.outpost.clock_error().as_nanos()).unwrap_or(u64::MAX);
         let hot = {
-            let mut world = lock(&self.world);
+            let mut world = lock(&self.ended.world);
             // At the latest: it may have begun so much earlier.
-            let from = world.clock.at(self.outpost.our_time(from).saturating_sub(error));
+            let from = world.clock.at(self.ended.outpost.our_time(from).saturating_sub(error));
             world.tick(self.reader, from);
             !world.all_maps_right()
         };

@@ -2,6 +2,7 @@
 //!
 //! An [`Errand`] is done once and has a result. What goes on (probes, maps, logs) has a connection of its own; see [`Question`].
 
+mod backends;
 mod errand;
 mod follow;
 mod pods;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use meshbed_node::PodState;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use backends::Backend;
 pub(crate) use errand::{Errand, Output, Packets, Stopped, run};
 pub(crate) use follow::Followers;
 pub(crate) use pods::{PodOn, of_cluster};

@@ -19,8 +19,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::{io::AsyncReadExt, process::Command, sync::mpsc};
 
-use super::{Errand, MapsSaid, Question};
+use super::{Errand, MapsSaid, Question, errand::Came};
 use crate::{
+    fault::FaultError,
     logs::Logs,
     maps::{self, Pace},
     stage::chain,
@@ -42,18 +43,31 @@ async fn answer(question: Value, reader: Reader, mut writer: Writer) -> io::Resu
         Question::Logs(folder, from) => {
             let (said, to_say) = mpsc::channel(WAITING_MAX);
             // Nobody listens any more: the follower ends with the connection.
-            let logs = Logs::follow(&folder, from, move |line| drop(said.blocking_send(line)))?;
+            let logs = Logs::follow(&folder, from, move |line| drop(said.blocking_send(line)));
+            let logs = begun(logs, &mut writer).await?;
             say(to_say, reader, writer).await;
             stop(logs).await
         }
     }
 }
 
-async fn done(errand: Errand) -> Answer<Value> {
+async fn done(errand: Errand) -> Answer<Came> {
     match errand.perform().await {
-        Ok(value) => Answer::Done(value),
+        Ok(value) => Answer::Done(Came::Value(value)),
+        Err(FaultError::NoTarget { what }) => Answer::Done(Came::NoTarget(what)),
+        Err(FaultError::NoWitness { what }) => Answer::Done(Came::NoWitness(what)),
         Err(error) => Answer::Failed(chain(&error)),
     }
+}
+
+/// Tells whether what takes longer could begin.
+async fn begun<T>(begun: io::Result<T>, writer: &mut Writer) -> io::Result<T> {
+    let answer = match &begun {
+        Ok(_) => Answer::Done(()),
+        Err(error) => Answer::Failed(error.to_string()),
+    };
+    send(writer, &answer).await?;
+    begun
 }
 
 /// Says what comes until there is nothing more, or the other side has ended its half.
@@ -83,7 +97,7 @@ async fn run_program(
 ) -> io::Result<()> {
     let mut command = meshbed_node::exec::command_in_pod(pod, &program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let mut child = Command::from(command).kill_on_drop(true).spawn()?;
+    let mut child = begun(Command::from(command).kill_on_drop(true).spawn(), &mut writer).await?;
     let mut stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let mut printed = std::pin::pin!(tokio::io::copy(&mut stdout, &mut writer));
@@ -126,7 +140,8 @@ async fn say_maps(
 ) -> io::Result<()> {
     let (said, mut to_say) = mpsc::channel(WAITING_MAX);
     let hot = Arc::new(AtomicBool::new(true));
-    let maps = maps::Reader::start(roots, pace, slowness, Told { said, hot: Arc::clone(&hot) })?;
+    let maps = maps::Reader::start(roots, pace, slowness, Told { said, hot: Arc::clone(&hot) });
+    let maps = begun(maps, &mut writer).await?;
     let speak = async {
         while let Some(next) = to_say.recv().await {
             if send(&mut writer, &next).await.is_err() {

@@ -82,6 +82,8 @@ pub(crate) struct World {
     slowness: f64,
     /// Those who read maps.
     readers: Vec<Reader>,
+    /// Releases of kernels that are not ours, by the names of the clusters and nodes that are on them.
+    kernels: BTreeMap<String, String>,
 }
 
 impl World {
@@ -123,12 +125,19 @@ impl World {
             changed: watch::Sender::new(0),
             slowness: 1.0,
             readers: Vec::new(),
+            kernels: BTreeMap::new(),
         }
     }
 
     /// The same on a machine on which everything takes `factor` times as long.
     pub(crate) fn slowed(mut self, factor: f64) -> Self {
         self.slowness = factor;
+        self
+    }
+
+    /// The same with clusters on other kernels: their names and those of their nodes, and the releases.
+    pub(crate) fn on_kernels(mut self, kernels: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.kernels.extend(kernels);
         self
     }
 

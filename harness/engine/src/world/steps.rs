@@ -140,8 +140,15 @@ impl World {
 
     /// The kernel's verifier did not take a program that a process loads.
     pub(crate) fn rejected(&mut self, process: &str, why: &str) {
-        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        let ours = || rustix::system::uname().release().to_string_lossy().into_owned();
+        let whose = process.split_once('-').map_or(process, |(_, whose)| whose);
+        let kernel = self.kernels.get(whose).cloned().unwrap_or_else(ours);
         self.violation(format!("Linux {kernel} does not take a program of `{process}`: {why}"));
+    }
+
+    /// Nothing more is heard of the `what` of clusters on another machine.
+    pub(crate) fn unheard(&mut self, what: &str, clusters: &str) {
+        self.violation(format!("the machine of {clusters} says nothing more of its {what}"));
     }
 
     pub(super) fn violation(&mut self, message: String) {

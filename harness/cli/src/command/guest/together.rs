@@ -46,14 +46,20 @@ pub(super) async fn run(leader: Guest, others: Vec<Guest>, interrupted: &Cancell
         }
     };
     serve.cancel();
+    let mut badly = None;
     let all_ended = async {
         while let Some(served) = serving.join_next().await {
-            tell_of_end(served);
+            badly = tell_of_end(served).or(badly);
         }
     };
     if timeout(END_MAX, all_ended).await.is_err() {
         printer::talk("a guest did not end when it was told to, and is killed");
     }
+    // A kernel that breaks while its part of the mesh goes is no success.
+    let ended = match (ended, badly) {
+        (Ok(Exit::Other(0) | Exit::Success), Some(badly)) => Ok(badly),
+        (ended, _) => ended,
+    };
     // Who wanted to leave is not told that something broke on the way out.
     if interrupted.is_cancelled() && !is_alone { Ok(Exit::Interrupted) } else { ended }
 }
@@ -68,16 +74,23 @@ fn ended_early(served: Result<Served, tokio::task::JoinError>) -> anyhow::Result
     }
 }
 
-/// Tells how a guest ended that was told to, unless it did as it was told.
-fn tell_of_end(served: Result<Served, tokio::task::JoinError>) {
+/// Tells how a guest ended that was told to, unless it did as it was told, and what that means for the command.
+fn tell_of_end(served: Result<Served, tokio::task::JoinError>) -> Option<Exit> {
     match served {
-        Ok((_, Ok(End::Exited(0) | End::Interrupted))) => {}
+        Ok((_, Ok(End::Exited(0) | End::Interrupted))) => None,
         Ok((guest, Ok(End::Exited(code)))) => {
             printer::talk(&format!("{}its command ended with {code}", guest.which()));
+            Some(Exit::Environment)
         }
-        Ok((guest, Ok(end))) => drop(exit(end, guest.prepared.folder(), &guest.which())),
-        Ok((guest, Err(error))) => printer::error(&error.context(guest.which().trim_end_matches(": ").to_owned())),
-        Err(error) => printer::error(&error.into()),
+        Ok((guest, Ok(end))) => Some(exit(end, guest.prepared.folder(), &guest.which())),
+        Ok((guest, Err(error))) => {
+            printer::error(&error.context(guest.which().trim_end_matches(": ").to_owned()));
+            Some(Exit::Environment)
+        }
+        Err(error) => {
+            printer::error(&error.into());
+            Some(Exit::Environment)
+        }
     }
 }
 
