@@ -2,8 +2,6 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use mesh_types::ClusterName;
-
 use crate::{LogEnd, Rejection, RunId};
 
 /// A system call, a file operation or a netlink request failed.
@@ -15,6 +13,18 @@ pub struct SystemError {
     /// What the kernel said.
     #[source]
     pub source: io::Error,
+}
+
+/// An error with all its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 /// Adds to an error what was tried.
@@ -114,10 +124,10 @@ pub enum UpErrorKind {
     #[error("a process of the mesh failed")]
     Process(#[source] ProcessError),
     /// Clusters on another machine did not come up.
-    #[error("clusters {} did not come up on their machine: {why}", clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", "))]
+    #[error("clusters {clusters} did not come up on their machine: {why}")]
     Elsewhere {
-        /// Which.
-        clusters: Vec<ClusterName>,
+        /// Which, in words.
+        clusters: String,
         /// Why, with all causes.
         why: String,
         /// The program that the kernel there did not take, and the process that loads it, if that is why.

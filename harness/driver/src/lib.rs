@@ -59,7 +59,9 @@ pub use control::{
     Started, Suspended, Thawed, Validity,
 };
 pub use down::down;
-pub use error::{DownError, DownErrorKind, EtcdSetupError, PkiError, ProcessError, SystemError, UpError, UpErrorKind};
+pub use error::{
+    DownError, DownErrorKind, EtcdSetupError, PkiError, ProcessError, SystemError, UpError, UpErrorKind, chain,
+};
 pub use etcd_users::{EtcdRole, KeyRange};
 pub use inventory::{Orphan, find_run, leftovers, orphans, runs};
 pub use launch::{Launch, Listen, ReadyCheck};
@@ -70,8 +72,8 @@ pub use mesh::{ExitedProcess, Mesh};
 pub use namespace::in_netns;
 pub use options::{OnFailure, Programs, UpOptions};
 pub use outpost::{
-    Answer, Answerer, Hello, OUTPOST, OUTPOSTS, Outpost, OutpostLink, Reader, Writer, monotonic_ns, receive, send,
-    serve as serve_outpost,
+    Answer, Answerer, Hello, OUTPOST, OUTPOSTS, Outpost, OutpostLink, Reader, Writer, kernel_release, monotonic_ns,
+    receive, send, serve as serve_outpost,
 };
 pub use preflight::{Missing, agent_preflight, agent_programs, preflight};
 pub use rejection::Rejection;

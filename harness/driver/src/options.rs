@@ -141,6 +141,11 @@ impl UpOptions {
         }
     }
 
+    /// The machine that has `cluster`, if it is not this one.
+    pub fn outpost_of(&self, cluster: &ClusterName) -> Option<&Arc<Outpost>> {
+        self.outposts.iter().find(|outpost| outpost.clusters().contains(cluster))
+    }
+
     /// The agent that `cluster` gets.
     pub fn agent_of(&self, cluster: &ClusterName) -> &AgentSpec {
         self.agents.get(cluster).unwrap_or(&self.agent)

@@ -91,7 +91,7 @@ pub(crate) enum Share<'up> {
 impl Share<'_> {
     fn has(&self, options: &UpOptions, cluster: &ClusterName) -> bool {
         match self {
-            Self::Lead => !options.outposts.iter().any(|outpost| outpost.clusters().contains(cluster)),
+            Self::Lead => options.outpost_of(cluster).is_none(),
             Self::Part(here) => here.part.clusters.contains(cluster),
         }
     }
@@ -228,11 +228,8 @@ impl<'up> Builder<'up> {
         }
         let mut elsewhere = elsewhere;
         let far = self.options.outposts.iter().map(|outpost| {
-            let (theirs, others) = std::mem::take(&mut elsewhere)
-                .into_iter()
-                .partition(|(part, _): &(Part<'up>, _)| outpost.clusters().contains(&part.state.name));
-            elsewhere = others;
-            self.raise_elsewhere(outpost, theirs)
+            let is_there = |(part, _): &mut (Part<'up>, _)| outpost.clusters().contains(&part.state.name);
+            self.raise_elsewhere(outpost, elsewhere.extract_if(.., is_there).collect())
         });
         let far: Vec<_> = far.collect();
         try_join!(try_join_all(clusters), try_join_all(far)).map(drop)
@@ -366,9 +363,7 @@ impl<'up> Builder<'up> {
     /// Writes down what the machine that leads has made.
     fn take_over_certificates(&self, secrets: &[File]) -> Result<(), UpErrorKind> {
         let _pass = self.gate.pass()?;
-        for file in secrets {
-            file.store().act(|| format!("write `{}`", file.path.display()))?;
-        }
+        File::store_all(secrets)?;
         for cluster in self.run.clusters.iter().filter(|cluster| self.share.has(self.options, &cluster.name)) {
             let path = pki::token_file(&cluster.pki);
             let token = secrets.iter().find(|file| file.path == path).map_or("", |file| file.content.as_str());
@@ -591,8 +586,6 @@ async fn patch_through(link: &OutpostLink, part: Part<'_>, wan: &Namespace, far:
 fn not_up(outpost: &Outpost, error: NotUp) -> UpErrorKind {
     match error {
         NotUp::System(error) => UpErrorKind::System(error),
-        NotUp::Failed { why, rejection } => {
-            UpErrorKind::Elsewhere { clusters: outpost.clusters().to_vec(), why, rejection }
-        }
+        NotUp::Failed { why, rejection } => UpErrorKind::Elsewhere { clusters: outpost.names(), why, rejection },
     }
 }

@@ -5,8 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use mesh_types::ClusterName;
-use meshbed_driver::{Mesh, Outpost, Rejection, RunState, UpOptions};
+use meshbed_driver::{Mesh, Rejection, RunState, UpOptions, kernel_release};
 use meshbed_events::{Event, RunInfo, RunRecord, StepOutcome, Verdict};
 use meshbed_scenario::{Cluster, Topology};
 use tokio_util::sync::CancellationToken;
@@ -89,10 +88,9 @@ pub async fn run(options: RunOptions, interrupt: CancellationToken) -> std::io::
         lock(&world).emit(Event::Note { text });
     }
     for outpost in &up.outposts {
-        let clusters: Vec<&str> = outpost.clusters().iter().map(ClusterName::as_str).collect();
         let text = format!(
             "{} on a machine of its own with kernel {}; its clock is known to within {:.1?}",
-            clusters.join(", "),
+            outpost.names(),
             outpost.hello().kernel,
             outpost.clock_error()
         );
@@ -325,25 +323,25 @@ fn agents(up: &UpOptions, topology: &Topology) -> String {
 
 /// Release of the kernel; of each cluster's when they are on different machines.
 fn kernels(up: &UpOptions, topology: &Topology) -> String {
-    let ours = rustix::system::uname().release().to_string_lossy().into_owned();
+    let ours = kernel_release();
     if up.outposts.is_empty() {
         return ours;
     }
     let of = |cluster: &Cluster| {
-        let outpost = up.outposts.iter().find(|outpost| outpost.clusters().contains(cluster.name()));
-        format!("{}: {}", cluster.name(), outpost.map_or(&ours, |outpost| &outpost.hello().kernel))
+        let kernel = up.outpost_of(cluster.name()).map_or(&ours, |outpost| &outpost.hello().kernel);
+        format!("{}: {kernel}", cluster.name())
     };
     topology.clusters().iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
 /// Kernels that are not ours, by the names of the clusters and nodes that are on them.
 fn foreign_kernels(up: &UpOptions, topology: &Topology) -> Vec<(String, String)> {
-    let of = |outpost: &Arc<Outpost>| {
-        let clusters = topology.clusters().iter().filter(|cluster| outpost.clusters().contains(cluster.name()));
-        let names = clusters.flat_map(|cluster| {
-            std::iter::once(cluster.name().to_string()).chain(cluster.nodes().iter().map(|node| node.name().to_owned()))
-        });
-        names.map(|name| (name, outpost.hello().kernel.clone())).collect::<Vec<_>>()
-    };
-    up.outposts.iter().flat_map(of).collect()
+    let mut kernels = Vec::new();
+    for cluster in topology.clusters() {
+        let Some(outpost) = up.outpost_of(cluster.name()) else { continue };
+        let nodes = cluster.nodes().iter().map(meshbed_scenario::Node::name);
+        let names = std::iter::once(cluster.name().as_str()).chain(nodes);
+        kernels.extend(names.map(|name| (name.to_owned(), outpost.hello().kernel.clone())));
+    }
+    kernels
 }

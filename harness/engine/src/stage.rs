@@ -9,6 +9,7 @@ use std::{
 
 use mesh_types::ClusterName;
 use meshbed_driver::Control;
+pub(crate) use meshbed_driver::chain;
 use meshbed_scenario::{DeploymentKey, Probe};
 use tokio::time::{Instant, timeout_at};
 
@@ -296,16 +297,4 @@ pub(crate) async fn wait_until(
             return Err(StepError::Unsettled { waited: wait_max, reasons });
         }
     }
-}
-
-/// An error and its sources in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -23,7 +23,7 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     let programs = Programs::next_to(&std::env::current_exe()?);
     let mut missing = meshbed_driver::preflight(&programs);
     missing.extend(meshbed_driver::agent_preflight(&AgentSpec::default(), &programs));
-    let mut text = format!("kernel {}\n", release());
+    let mut text = format!("kernel {}\n", meshbed_driver::kernel_release());
     text.push_str(&section("environment netns", &missing));
     text.push_str(&format!("etcd {}\n", programs.etcd.display()));
     text.push_str(&vm());
@@ -58,10 +58,6 @@ fn section(title: &str, missing: &[Missing]) -> String {
     }
     let lines = missing.iter().map(|one| format!("  {}: {}\n    {}\n", one.what, one.why, one.how));
     format!("{title}: something is missing\n{}", lines.collect::<String>())
-}
-
-fn release() -> String {
-    nix::sys::utsname::uname().map_or_else(|_| "?".to_owned(), |name| name.release().to_string_lossy().into_owned())
 }
 
 fn number(path: &str) -> Option<u64> {

@@ -124,7 +124,7 @@ impl Control {
     ) -> Result<Reissued, ControlError> {
         let act = || format!("reissue certificate `{}` of cluster `{cluster}`", name.as_str());
         let state = self.find_cluster(cluster).during(act)?;
-        let folder = state.pki.clone();
+        let pki = state.pki.clone();
         let work = move || {
             let mut replaced = Vec::new();
             for file_name in name.file_names(&state) {
@@ -136,9 +136,7 @@ impl Control {
             }
             Ok::<_, ControlErrorKind>(Reissued { name, files: replaced })
         };
-        let reissued = blocking(work).await.during(act)?;
-        self.spread_certificates(&folder).await.during(act)?;
-        Ok(reissued)
+        self.change(pki, work).await.during(act)
     }
 
     /// Replaces a certificate of `cluster` and its key by others that are as good, as everybody has to now and then. Nothing is
@@ -146,7 +144,7 @@ impl Control {
     pub async fn rotate(&self, cluster: &str, name: CertificateName) -> Result<Vec<Rotated>, ControlError> {
         let act = || format!("rotate certificate `{}` of cluster `{cluster}`", name.as_str());
         let state = self.find_cluster(cluster).during(act)?;
-        let folder = state.pki.clone();
+        let pki = state.pki.clone();
         let work = move || {
             let mut rotated = Vec::new();
             for file_name in name.file_names(&state) {
@@ -159,9 +157,7 @@ impl Control {
             }
             Ok::<_, ControlErrorKind>(rotated)
         };
-        let rotated = blocking(work).await.during(act)?;
-        self.spread_certificates(&folder).await.during(act)?;
-        Ok(rotated)
+        self.change(pki, work).await.during(act)
     }
 
     /// Serial number of the certificate that the etcd of `cluster` shows to a client that connects now and trusts it.
@@ -175,19 +171,21 @@ impl Control {
     pub async fn restore_certificates(&self, cluster: &str) -> Result<Vec<PathBuf>, ControlError> {
         let act = || format!("restore the certificates of cluster `{cluster}`");
         let state = self.find_cluster(cluster).during(act)?;
-        let folder = state.pki.clone();
-        let restored = blocking(move || restore(&state.pki)).await.during(act)?;
-        self.spread_certificates(&folder).await.during(act)?;
-        Ok(restored)
+        self.change(state.pki.clone(), move || restore(&state.pki)).await.during(act)
     }
 
-    /// Other machines get what is in a cluster's `pki` folder now: each has the certificates of all clusters.
-    async fn spread_certificates(&self, pki: &Path) -> Result<(), SystemError> {
-        if self.outposts().is_empty() {
-            return Ok(());
+    /// Does something to what is in a cluster's `pki` folder. Other machines have the certificates of all clusters, and get them.
+    async fn change<T: Send + 'static, E: Into<ControlErrorKind> + Send + 'static>(
+        &self,
+        pki: PathBuf,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<T, ControlErrorKind> {
+        let done = blocking(work).await.map_err(Into::into)?;
+        if !self.outposts().is_empty() {
+            let call = Call::Driver(Request::WriteFiles(File::all_of(&pki)?));
+            try_join_all(self.outposts().iter().map(|outpost| outpost.call::<()>(&call))).await?;
         }
-        let call = Call::Driver(Request::WriteFiles(File::all_of(pki)?));
-        try_join_all(self.outposts().iter().map(|outpost| outpost.call::<()>(&call))).await.map(drop)
+        Ok(done)
     }
 }
 

@@ -55,7 +55,7 @@ impl Outpost {
     ///
     /// # Errors
     ///
-    /// When there is no such interface, or nobody answers for [`ARRIVAL_MAX`].
+    /// When there is no such interface, or nobody answers for five minutes.
     pub async fn reach(link: OutpostLink) -> Result<Self, SystemError> {
         nic::set_up(&link.management, link.address).await?;
         Self::at(link).await
@@ -72,6 +72,12 @@ impl Outpost {
     /// The clusters that are there.
     pub fn clusters(&self) -> &[ClusterName] {
         &self.link.clusters
+    }
+
+    /// Their names in words: `beta, gamma`.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.link.clusters.iter().map(ClusterName::as_str).collect();
+        names.join(", ")
     }
 
     /// What it said of itself.
@@ -144,8 +150,7 @@ impl Outpost {
     }
 
     fn act(&self) -> String {
-        let names: Vec<&str> = self.link.clusters.iter().map(ClusterName::as_str).collect();
-        format!("ask the machine of {}", names.join(", "))
+        format!("ask the machine of {}", self.names())
     }
 
     /// Passes connections to `listener` on to `target` there, until the task is aborted.

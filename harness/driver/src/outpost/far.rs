@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use mesh_types::ClusterName;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{Mutex, oneshot},
@@ -149,8 +148,7 @@ impl Far {
 
     /// Takes them down. What is left, in words, is the error.
     pub(crate) async fn down(mut self) -> Result<(), String> {
-        let names: Vec<&str> = self.outpost.clusters().iter().map(ClusterName::as_str).collect();
-        let left = format!("{} on another machine", names.join(", "));
+        let left = format!("{} on another machine", self.outpost.names());
         self.take_down().await.map_err(|why| format!("{left} ({why})"))
     }
 
@@ -217,10 +215,9 @@ impl Shadow {
 
 /// The end of an outpost, as that of a process.
 fn lost(outpost: &Outpost, left: &Result<(), String>) -> ExitedProcess {
-    let names: Vec<&str> = outpost.clusters().iter().map(ClusterName::as_str).collect();
     let why = left.as_ref().err().map_or("it took them down", String::as_str);
     ExitedProcess {
-        name: format!("outpost of {}", names.join(", ")),
+        name: format!("outpost of {}", outpost.names()),
         status: why.to_owned(),
         log: LogEnd { path: PathBuf::from("the console of its machine"), tail: String::new(), rejection: None },
     }

@@ -21,7 +21,7 @@ pub use clock::monotonic_ns;
 pub(crate) use far::{Far, NotUp, Rising, Shadow};
 pub use link::{OUTPOST, OUTPOSTS, OutpostLink};
 pub(crate) use order::{Order, Ordered};
-pub use request::{Answer, Hello};
+pub use request::{Answer, Hello, kernel_release};
 pub(crate) use request::{Call, File, Part, Request, Tell, Told};
 pub(crate) use serve::PartHere;
 pub use serve::{Answerer, serve};

@@ -72,13 +72,24 @@ impl File {
         Ok(files)
     }
 
-    /// Writes it in one step, for nobody but root to read, as all that is secret.
-    pub(crate) fn store(&self) -> io::Result<()> {
-        let draft = self.path.with_added_extension("new");
+    /// Writes those that have something else in them now, each in one step and all right after each other: a certificate and its key
+    /// belong together. Nobody but root may read them, as all that is secret.
+    pub(crate) fn store_all(files: &[Self]) -> Result<(), SystemError> {
+        let is_new = |file: &&Self| fs::read(&file.path).ok().as_deref() != Some(file.content.as_bytes());
+        let new: Vec<&Self> = files.iter().filter(is_new).collect();
+        let act = |file: &Self| format!("write `{}`", file.path.display());
+        new.iter().try_for_each(|file| file.draft().act(|| act(file)))?;
+        new.iter().try_for_each(|file| fs::rename(file.draft_path(), &file.path).act(|| act(file)))
+    }
+
+    fn draft_path(&self) -> PathBuf {
+        self.path.with_added_extension("new")
+    }
+
+    fn draft(&self) -> io::Result<()> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(SECRET);
-        options.open(&draft)?.write_all(self.content.as_bytes())?;
-        fs::rename(draft, &self.path)
+        options.open(self.draft_path())?.write_all(self.content.as_bytes())
     }
 }
 
@@ -89,6 +100,11 @@ pub struct Hello {
     pub kernel: String,
     /// How many times slower than usual it is.
     pub slowness: f64,
+}
+
+/// Release of the kernel of this machine, such as `6.1.0-50-cloud-amd64` (uname(2)).
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
 /// Where a relay leads to, at the outpost.
@@ -177,9 +193,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("saved")).unwrap();
         let file = File { path: folder.path().join("ca.crt"), content: "a\n".to_owned() };
-        file.store().unwrap();
+        File::store_all(std::slice::from_ref(&file)).unwrap();
         assert_eq!(File::all_of(folder.path()).unwrap(), std::slice::from_ref(&file));
-        File { content: "b\n".to_owned(), ..file.clone() }.store().unwrap();
+        File::store_all(&[File { content: "b\n".to_owned(), ..file.clone() }]).unwrap();
         assert_eq!(File::all_of(folder.path()).unwrap()[0].content, "b\n");
         assert!(File::all_of(&file.path).is_err());
     }

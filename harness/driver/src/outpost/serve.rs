@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     io,
     net::SocketAddrV4,
     sync::{Arc, Mutex, PoisonError},
@@ -22,12 +21,12 @@ use super::{
     OutpostLink,
     clock::monotonic_ns,
     nic,
-    request::{Answer, Call, File, Hello, Part, RelayTarget, Request, Tell, Told},
+    request::{Answer, Call, File, Hello, Part, RelayTarget, Request, Tell, Told, kernel_release},
     wire::{Reader, Writer, receive, send, split},
 };
 use crate::{
     Control, Mesh, RunId, SystemError,
-    error::Act,
+    error::{Act, chain},
     in_netns,
     up::{Share, up_part},
 };
@@ -73,8 +72,7 @@ pub(super) async fn answer_all(
     slowness: f64,
     engine: Answerer,
 ) -> io::Result<()> {
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    let hello = Hello { kernel, slowness };
+    let hello = Hello { kernel: kernel_release(), slowness };
     let post = Arc::new(Post { link, hello, runs: Mutex::default(), engine });
     loop {
         let (stream, _) = listener.accept().await?;
@@ -98,15 +96,17 @@ impl Post {
             Call::Driver(Request::Order(run, order)) => {
                 let control = self.lock_runs().get(&run).cloned();
                 let answer = match control {
-                    Some(control) => order.perform(&control).await.map_err(|error| in_words(&error)),
+                    Some(control) => order.perform(&control).await.map_err(|error| chain(&error)),
                     None => Err(format!("no run `{run}` is up here")),
                 };
                 reply(&mut writer, answer).await
             }
             Call::Driver(Request::Config(file, act)) => {
-                reply(&mut writer, file.perform(act).map_err(|error| in_words(&error))).await
+                reply(&mut writer, file.perform(act).map_err(|error| chain(&error))).await
             }
-            Call::Driver(Request::WriteFiles(files)) => reply(&mut writer, write_files(&files)).await,
+            Call::Driver(Request::WriteFiles(files)) => {
+                reply(&mut writer, File::store_all(&files).map_err(|error| chain(&error))).await
+            }
             Call::Driver(Request::Relay(target)) => relay(target, reader, writer).await,
         }
     }
@@ -149,7 +149,7 @@ impl Post {
                     () = tell_exits(&mesh, &told) => {}
                 }
                 self.lock_runs().remove(&run);
-                let left = mesh.down().await.map_err(|error| in_words(&error));
+                let left = mesh.down().await.map_err(|error| chain(&error));
                 drop(told.send(Told::Down(left)));
             }
         }
@@ -164,7 +164,7 @@ async fn raise(here: &PartHere) -> Result<Mesh, Told> {
     let topology = Topology::parse(&here.part.topology, "topology.yaml").map_err(|error| failed(error.to_string()))?;
     let progress = |what: &str| drop(here.told.send(Told::Progress(what.to_owned())));
     up_part(&topology, &Share::Part(here), here.part.options.clone(), progress).await.map_err(|error| Told::Failed {
-        why: in_words(&error),
+        why: chain(&error),
         rejection: error.rejection().map(|(process, rejection)| (process.to_owned(), rejection.clone())),
     })
 }
@@ -214,27 +214,10 @@ fn connected(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn write_files(files: &[File]) -> Result<(), String> {
-    files.iter().try_for_each(|file| {
-        file.store().map_err(|error| format!("failed to write `{}`: {error}", file.path.display()))
-    })
-}
-
 async fn reply<T: serde::Serialize>(writer: &mut Writer, result: Result<T, String>) -> io::Result<()> {
     let answer = match result {
         Ok(value) => Answer::Done(value),
         Err(why) => Answer::Failed(why),
     };
     send(writer, &answer).await
-}
-
-/// An error with all its causes.
-pub(super) fn in_words(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use mesh_types::ClusterName;
 use meshbed_driver::{Outpost, Reader, SystemError, Writer, receive, send};
 use tokio::{sync::watch, task::JoinSet};
 
@@ -81,8 +80,7 @@ struct Ended {
 impl Ended {
     /// What is not heard cannot be right.
     fn tell(&self, what: &str) {
-        let names: Vec<&str> = self.outpost.clusters().iter().map(ClusterName::as_str).collect();
-        lock(&self.world).unheard(what, &names.join(", "));
+        lock(&self.world).unheard(what, &self.outpost.names());
     }
 }
 

@@ -140,9 +140,8 @@ impl World {
 
     /// The kernel's verifier did not take a program that a process loads.
     pub(crate) fn rejected(&mut self, process: &str, why: &str) {
-        let ours = || rustix::system::uname().release().to_string_lossy().into_owned();
         let whose = process.split_once('-').map_or(process, |(_, whose)| whose);
-        let kernel = self.kernels.get(whose).cloned().unwrap_or_else(ours);
+        let kernel = self.kernels.get(whose).cloned().unwrap_or_else(meshbed_driver::kernel_release);
         self.violation(format!("Linux {kernel} does not take a program of `{process}`: {why}"));
     }
 
